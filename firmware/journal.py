@@ -1,0 +1,163 @@
+"""The journal: what a member must not forget, as records in a store that only grows.
+
+    | length u16 | type u8 | check u8 | sequence u32 | payload | CRC-32 u32 | mark u8 |
+
+`check` guards the length. The CRC covers all before it. The mark says that the record was whole
+before anything could depend on it, so that at recovery
+
+    CRC good, mark there    a record
+    CRC good, no mark       whole, but never acknowledged: kept, and marked
+    CRC bad,  no mark       the torn tail of a power cut: forgotten, normal
+    CRC bad,  mark there    damage: an acknowledged record is lost; the board must not vote
+
+A tail that is followed by anything is damage too, and so is a gap in the sequence. On littlefs,
+record and mark go out in one flush, which is atomic there.
+"""
+
+from binascii import crc32
+from struct import pack_into, unpack_from
+
+from raft.message import COUNTER_LIMIT, NOBODY, const
+from raft.wire import COMMAND_MAX
+
+_HEAD = const(8)
+_FOOT = const(5)
+_MARK = const(0x4D)
+_PAYLOAD_MAX = COMMAND_MAX + 32
+
+_HARD_STATE = const(1)  # term u32, vote u8: one record, so that they can never disagree
+_ENTRY = const(2)  # index u32, term u32, kind u8, data; replaces everything from its index on
+_EPOCH = const(3)  # epoch u32: this boot's number
+
+
+class JournalDamaged(Exception):
+    """The store holds something that a power cut cannot explain; the text says what and where."""
+
+
+class Recovered:
+    """What the journal holds: `term`, `vote`, `epoch`, `entries` ((term, kind, data) from 1 on)."""
+
+    def __init__(self):
+        self.term = 0
+        self.vote = NOBODY
+        self.epoch = 0
+        self.entries = []
+
+
+class Journal:
+    """Records over a store: anything with read(n), append(buf), sync() and cut(length).
+
+    Nothing is durable before `sync` returns. A store that fails raises OSError, and the member has
+    to stop: what it was about to promise is not safe.
+    """
+
+    def __init__(self, store):
+        self._store = store
+        self._sequence = 0
+        self._buf = bytearray(_HEAD + _PAYLOAD_MAX + _FOOT)
+        self._view = memoryview(self._buf)
+
+    def recover(self):
+        """Read the whole store; call once, first. Raises JournalDamaged."""
+        found = Recovered()
+        good = 0
+        while True:
+            record, size = self._read_record(good)
+            if record is None:
+                break
+            kind, payload, marked = record
+            self._restore(kind, payload, found, good)
+            if not marked:
+                self._mark_again(good, kind, payload)
+                return found
+            good += size
+        if size:
+            self._store.cut(good)
+        return found
+
+    def _read_record(self, at):
+        """((kind, payload, marked), size) of the next record; (None, size of the tail) at the end."""
+        head = self._store.read(_HEAD)
+        if len(head) < _HEAD:
+            return None, len(head)
+        length, kind, check, sequence = unpack_from("<HBBI", head)
+        if check != _check(length, kind) or length > _PAYLOAD_MAX:
+            raise JournalDamaged("no record begins at byte %d of the journal" % at)
+        rest = self._store.read(length + _FOOT)
+        size = _HEAD + len(rest)
+        if len(rest) < length + _FOOT - 1:
+            return None, size
+        marked = len(rest) == length + _FOOT and rest[-1] == _MARK
+        if not marked and self._store.read(1):
+            raise JournalDamaged("the record at byte %d of the journal has lost its mark" % at)
+        if unpack_from("<I", rest, length)[0] != crc32(rest[:length], crc32(head)):
+            if marked:
+                raise JournalDamaged("the record at byte %d of the journal is damaged" % at)
+            return None, size
+        if sequence != self._sequence + 1:
+            raise JournalDamaged("records are missing before byte %d of the journal" % at)
+        self._sequence = sequence
+        return (kind, rest[:length], marked), size
+
+    def _mark_again(self, good, kind, payload):
+        """The last record is whole but has no mark: it gets one before anything depends on it."""
+        self._store.cut(good)
+        self._sequence -= 1
+        self._buf[_HEAD : _HEAD + len(payload)] = payload
+        self._append(kind, len(payload))
+        self.sync()
+
+    def _restore(self, kind, payload, found, at):
+        if kind == _HARD_STATE:
+            found.term, found.vote = unpack_from("<IB", payload)
+        elif kind == _EPOCH:
+            found.epoch = unpack_from("<I", payload)[0]
+        elif kind == _ENTRY:
+            index, term, entry_kind = unpack_from("<IIB", payload)
+            if not 1 <= index <= len(found.entries) + 1:
+                raise JournalDamaged("entry %d at byte %d leaves a gap in the log" % (index, at))
+            while len(found.entries) >= index:
+                found.entries.pop()
+            found.entries.append((term, entry_kind, bytes(payload[9:])))
+        else:
+            raise JournalDamaged("unknown record type %d at byte %d of the journal" % (kind, at))
+
+    def hard_state(self, term, vote):
+        """Note term and vote."""
+        pack_into("<IB", self._buf, _HEAD, _counter(term), vote)
+        self._append(_HARD_STATE, 5)
+
+    def epoch(self, epoch):
+        """Note the number of this boot."""
+        pack_into("<I", self._buf, _HEAD, _counter(epoch))
+        self._append(_EPOCH, 4)
+
+    def entry(self, index, entry):
+        """Note the entry at `index`; what was there and behind it is replaced."""
+        pack_into("<IIB", self._buf, _HEAD, _counter(index), _counter(entry[0]), entry[1])
+        end = _HEAD + 9 + len(entry[2])
+        self._buf[_HEAD + 9 : end] = entry[2]
+        self._append(_ENTRY, end - _HEAD)
+
+    def _append(self, kind, length):
+        buf = self._buf
+        self._sequence += 1
+        pack_into("<HBBI", buf, 0, length, kind, _check(length, kind), self._sequence)
+        end = _HEAD + length
+        pack_into("<I", buf, end, crc32(self._view[:end]))
+        buf[end + 4] = _MARK
+        self._store.append(self._view[: end + _FOOT])
+
+    def sync(self):
+        """Return when everything noted is durable."""
+        self._store.sync()
+
+
+def _check(length, kind):
+    return (length ^ length >> 8 ^ kind ^ 0xA5) & 0xFF
+
+
+def _counter(value):
+    if not 0 <= value < COUNTER_LIMIT:
+        raise ValueError("%d does not fit into the journal: counters end at 2**30" % value)
+    return value

@@ -1,0 +1,98 @@
+"""Around the driver: config, radio, journal and clock of a board, and the loop that runs them.
+
+Started by main.py. Whatever goes wrong ends in a line in `crash.log` and a restart, never in a
+board that is up and does nothing.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import select
+import sys
+import time
+
+import machine
+
+from firmware import config as config_file
+from firmware.clock import Clock
+from raft.message import const
+
+CRASH_LOG = "crash.log"
+JOURNAL = "raft.journal"
+_CRASH_LOG_MAX = const(4096)
+_TURN_MS = const(10)  # at most this long between two turns of other tasks
+_RESTART_AFTER_MS = const(1000)  # a crash loop must not wear out the flash
+
+
+def start():
+    """Run this board in the role that its config gives it; returns only by an exception in the
+    making, after which the board restarts."""
+    try:
+        config = config_file.load()
+        print("raftnow: role %s, channel %d" % (config.role, config.channel))
+        if config.role == "collector":
+            from collector.main import run
+        else:
+            run = run_node
+        asyncio.run(run(config))
+    except KeyboardInterrupt:
+        raise
+    except config_file.ConfigError as error:
+        # A restart would not change the file: stay at the prompt, where mpremote can.
+        print("raftnow: config:", error)
+    except Exception as error:
+        log_crash(error)
+        time.sleep_ms(_RESTART_AFTER_MS)
+        machine.reset()
+
+
+async def run_node(config):
+    """Run a node for ever."""
+    from firmware.driver import Driver
+    from firmware.filestore import FileStore
+    from firmware.journal import Journal
+    from firmware.radio import Radio
+    from raft.intlist import IntList
+
+    radio = Radio(config.channel)
+    driver = Driver(
+        config,
+        radio,
+        Journal(FileStore(JOURNAL)),
+        IntList(config.size),
+        os.urandom,
+        random_below,
+        gc.mem_free,
+    )
+    clock = Clock()
+    poller = select.poll()
+    poller.register(radio.espnow, select.POLLIN)
+    driver.start(clock.now_ms())
+    print("raftnow: node %d, epoch %d, up" % (config.id, driver.codec.epoch))
+    while True:
+        now_ms = clock.now_ms()
+        wait_ms = driver.step(now_ms) - clock.now_ms()
+        if wait_ms > 0:
+            poller.poll(min(wait_ms, _TURN_MS))
+        await asyncio.sleep_ms(0)
+
+
+def random_below(n):
+    """An integer of 0..n-1 from the chip's randomness (which wants Wi-Fi on)."""
+    return random.getrandbits(24) % n
+
+
+def log_crash(error):
+    """Print the traceback and append it to CRASH_LOG, which is begun anew beyond 4 KB."""
+    sys.print_exception(error)
+    try:
+        try:
+            full = os.stat(CRASH_LOG)[6] > _CRASH_LOG_MAX
+        except OSError:
+            full = False
+        with open(CRASH_LOG, "w" if full else "a") as log:
+            log.write("at %d ms:\n" % time.ticks_ms())
+            sys.print_exception(error, log)
+    except OSError as second:
+        print("raftnow: could not write %s: %r" % (CRASH_LOG, second))

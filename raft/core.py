@@ -1,0 +1,218 @@
+"""One Raft member, sans-IO. Figure 2 of the extended paper, made for one radio channel.
+
+Contract. In: one decoded frame (`receive`), the time (`tick`), a proposal (`propose`), "durable"
+(`persisted`). Out, and the driver's duties in this order:
+
+1. `outbox.drain_early`: a leader's AppendEntries may leave before its own write (thesis 10.2.1);
+2. if `unsaved`: make `term`, `vote` and the entries from `log.unstable_index` on durable, then
+   call `persisted`;
+3. `outbox.drain_late`: votes, acks and vote requests, which depend on that;
+4. `apply_committed`.
+
+Same state and same input give the same output: the only randomness is `random_below`, passed in.
+Everything enters by one door that compares terms once; the role changes only in `become_*`.
+"""
+
+from raft import election, replication
+from raft.log import Log
+from raft.message import (
+    ACK,
+    APPEND,
+    CANDIDATE,
+    COMMAND,
+    COUNTER_LIMIT,
+    FOLLOWER,
+    LEADER,
+    NOBODY,
+    NOOP,
+    VOTE,
+    VOTE_REQUEST,
+)
+from raft.outbox import Outbox
+
+
+class NotLeader(Exception):
+    """Only the leader appends; `Raft.leader` is the hint where to go (NOBODY: none is known)."""
+
+
+class LogFull(Exception):
+    """As many entries as the window holds wait for a majority: try again when some committed."""
+
+
+class Raft:
+    """One voter.
+
+    `me`: own id; `voters`: ids of all voters, own id among them; `machine`: the state machine;
+    `random_below(n)`: an integer of 0..n-1. Times are milliseconds that never wrap.
+    """
+
+    def __init__(self, me, voters, machine, settings, random_below):
+        if me not in voters:
+            raise ValueError("member %d is not among the voters %r" % (me, voters))
+        self.me = me
+        self.voters = tuple(sorted(voters))
+        self.peers = tuple(v for v in self.voters if v != me)
+        self.machine = machine
+        self.settings = settings
+        self.random_below = random_below
+        self.log = Log()
+        self.outbox = Outbox()
+        # Must be durable before anything is sent that depends on it (Figure 2, persistent state).
+        self.term = 0
+        self.vote = NOBODY
+        self.unsaved = False
+        self.durable_index = 0
+        # May be lost (Figure 2, volatile state).
+        self.role = FOLLOWER
+        self.leader = NOBODY
+        self.commit_index = 0
+        self.applied_index = 0
+        self.now_ms = 0
+        self.election_at_ms = 0
+        # Candidate: who granted. Leader: what each follower has, when to speak next.
+        self.granted = []
+        self.followers = {}
+        self.sent_index = 0
+        self.heartbeat_at_ms = 0
+        self.commit_changed = False
+
+    def restore(self, term, vote, entries):
+        """Take over what the journal holds, before the first step."""
+        self.term = term
+        self.vote = vote
+        for entry in entries:
+            self.log.append(entry)
+        self.log.unstable_index = self.log.last_index + 1
+        self.durable_index = self.log.last_index
+
+    def start(self, now_ms):
+        """Begin as follower (§5.2) at `now_ms`."""
+        self.now_ms = now_ms
+        self.become_follower(self.term, NOBODY)
+        election.reset_timer(self)
+
+    # The one door.
+
+    def receive(self, message, now_ms):
+        """Handle one authentic frame addressed to us or to everyone."""
+        self.now_ms = now_ms
+        if message.type not in _HANDLERS or message.src not in self.peers:
+            return
+        if message.term > self.term:
+            # All servers: a higher term makes us its follower (§5.1).
+            self.become_follower(message.term, NOBODY)
+        _HANDLERS[message.type](self, message)
+
+    def tick(self, now_ms):
+        """The time is now `now_ms`: do what is due."""
+        self.now_ms = now_ms
+        if self.role == LEADER:
+            replication.speak_if_due(self)
+        else:
+            election.campaign_if_due(self)
+
+    def deadline_ms(self):
+        """When `tick` has something to do again."""
+        if self.role == LEADER:
+            return self.heartbeat_at_ms
+        if self.role == CANDIDATE:
+            return min(self.election_at_ms, self.heartbeat_at_ms)
+        return self.election_at_ms
+
+    def propose(self, command):
+        """Append `command` (bytes) to the leader's log; return its index (§5.3).
+
+        Raises NotLeader, or LogFull if `settings.window` entries wait already.
+        """
+        if self.role != LEADER:
+            raise NotLeader()
+        if self.log.last_index - self.commit_index >= self.settings.window:
+            raise LogFull()
+        index = self.append_own(COMMAND, command)
+        self.heartbeat_at_ms = self.now_ms
+        return index
+
+    def append_own(self, kind, data):
+        """Leader append-only (§5.4.3): the one place where a leader's log grows."""
+        assert self.role == LEADER
+        if self.log.last_index + 1 >= COUNTER_LIMIT:
+            raise OverflowError("the log index has reached 2**30: back up and start a new cluster")
+        self.unsaved = True
+        return self.log.append((self.term, kind, data))
+
+    # What the driver reports back.
+
+    def persisted(self):
+        """`term`, `vote` and the whole log are durable now."""
+        self.unsaved = False
+        self.log.unstable_index = self.log.last_index + 1
+        self.durable_index = self.log.last_index
+        if self.role == LEADER:
+            replication.advance_commit(self)
+
+    def apply_committed(self, applied):
+        """Apply what is committed, in order (§5.3); `applied(index, term, result)` hears of each.
+
+        `result` is what the state machine returned, None for an entry that is not a command.
+        """
+        while self.applied_index < self.commit_index:
+            index = self.applied_index + 1
+            term, kind, data = self.log.entry(index)
+            result = self.machine.apply(data) if kind == COMMAND else None
+            self.applied_index = index
+            applied(index, term, result)
+
+    # Roles.
+
+    def become_follower(self, term, leader):
+        """Follower in `term`; the vote survives within a term, whatever the role was (§5.2)."""
+        assert term >= self.term
+        if term > self.term:
+            self.term = term
+            self.vote = NOBODY
+            self.unsaved = True
+        if self.role == LEADER:
+            # A leader had no election timer running.
+            election.reset_timer(self)
+        self.role = FOLLOWER
+        self.leader = leader
+        self.granted.clear()
+        self.followers.clear()
+
+    def become_candidate(self):
+        """A new term, a vote for oneself (§5.2)."""
+        assert self.role != LEADER
+        if self.term + 1 >= COUNTER_LIMIT:
+            raise OverflowError("the term has reached 2**30: back up and start a new cluster")
+        self.role = CANDIDATE
+        self.leader = NOBODY
+        self.term += 1
+        self.vote = self.me
+        self.unsaved = True
+        self.granted.clear()
+        self.granted.append(self.me)
+        election.reset_timer(self)
+
+    def become_leader(self):
+        """A majority granted. The no-op lets entries of older terms commit (§5.4.2, §8)."""
+        assert self.role == CANDIDATE
+        self.role = LEADER
+        self.leader = self.me
+        self.granted.clear()
+        self.followers.clear()
+        for peer in self.peers:
+            self.followers[peer] = replication.Follower()
+        self.sent_index = self.log.last_index
+        self.append_own(NOOP, b"")
+        self.heartbeat_at_ms = self.now_ms
+
+    def majority(self):
+        return len(self.voters) // 2 + 1
+
+
+_HANDLERS = {
+    APPEND: replication.on_append,
+    ACK: replication.on_ack,
+    VOTE_REQUEST: election.on_vote_request,
+    VOTE: election.on_vote,
+}

@@ -1,0 +1,126 @@
+"""Message types, the entries they carry, and the one reusable Message record.
+
+Names and rules: Figure 2 of the extended Raft paper; what radio adds: docs/protocol.md.
+"""
+
+try:
+    from micropython import const
+except ImportError:  # CPython
+
+    def const(value):
+        return value
+
+
+# A member id is one byte. 0 is nobody; PCs share the cluster's key but never vote.
+NOBODY = const(0)
+FIRST_PC = const(0xE0)
+LAST_PC = const(0xFE)
+EVERYONE = const(0xFF)
+
+# Terms, log indexes and counters stay below this: small ints on the chip are 31 bits signed.
+COUNTER_LIMIT = const(1 << 30)
+
+# Types of frames. A number, once given, is never reused.
+APPEND = const(1)
+ACK = const(2)
+VOTE_REQUEST = const(3)
+VOTE = const(4)
+FORWARD = const(5)
+OUTCOME = const(6)
+POLL = const(7)
+STATUS = const(8)
+CHALLENGE = const(9)
+PROOF = const(10)
+
+TYPE_NAMES = {
+    APPEND: "AppendEntries",
+    ACK: "Ack",
+    VOTE_REQUEST: "RequestVote",
+    VOTE: "Vote",
+    FORWARD: "Forward",
+    OUTCOME: "Outcome",
+    POLL: "Poll",
+    STATUS: "Status",
+    CHALLENGE: "Challenge",
+    PROOF: "Proof",
+}
+
+# Kinds of log entries: the low four bits of an entry's first byte on the air.
+NOOP = const(0)
+COMMAND = const(1)
+
+# Roles, as STATUS reports them.
+FOLLOWER = const(0)
+CANDIDATE = const(1)
+LEADER = const(2)
+ROLE_NAMES = ("follower", "candidate", "leader")
+
+# Flags of an ACK and of a VOTE.
+SUCCESS = const(1)
+GRANTED = const(1)
+
+# What becomes of a proposal. Below REJECTED the answer is not final or is a yes; UNKNOWN is the only
+# one after which the command may or may not be applied.
+ACCEPTED = const(1)
+COMMITTED = const(2)
+UNKNOWN = const(3)
+REJECTED = const(16)
+NO_LEADER = const(16)
+BUSY = const(17)
+LOST = const(18)
+BAD_COMMAND = const(19)
+BAD_INDEX = const(20)
+
+OUTCOME_TEXTS = {
+    ACCEPTED: "taken, not committed yet",
+    COMMITTED: "committed",
+    UNKNOWN: "unknown: the board heard no answer in time, the change may still be committed",
+    NO_LEADER: "rejected: no leader was found in time, nothing was changed",
+    BUSY: "rejected: the board has too many proposals waiting, try again",
+    LOST: "rejected: a new leader replaced the entry before it was committed",
+    BAD_COMMAND: "rejected: the state machine does not know this command",
+    BAD_INDEX: "rejected: the index is outside the list",
+}
+
+
+class Message:
+    """One frame, decoded. Reused: valid until the next decode or the next step of its owner.
+
+    `entries` holds (term, kind, data) tuples, `data` the free bytes at a frame's end. Which of the
+    other attributes a type carries stands in `wire.FIELDS`; the rest are leftovers.
+    """
+
+    def __init__(self):
+        self.type = 0
+        self.src = NOBODY
+        self.dst = NOBODY
+        self.incarnation = 0
+        self.epoch = 0
+        self.seq = 0
+        self.term = 0
+        self.prev_index = 0
+        self.prev_term = 0
+        self.commit_index = 0
+        self.durable_index = 0
+        self.promise_ms = 0
+        self.heard_epoch = 0
+        self.heard_seq = 0
+        self.flags = 0
+        self.index = 0
+        self.entry_term = 0
+        self.applied_index = 0
+        self.digest = 0
+        self.heap = 0
+        self.rssi = 0
+        self.last_index = 0
+        self.last_term = 0
+        self.request = 0
+        self.code = 0
+        self.leader = NOBODY
+        self.role = FOLLOWER
+        self.vote = NOBODY
+        self.uptime_s = 0
+        self.offset = 0
+        self.total = 0
+        self.entries = []
+        self.data = b""

@@ -1,0 +1,145 @@
+"""Log replication (§5.3) and the commit rule (§5.4.2), over a broadcast medium.
+
+The leader broadcasts each AppendEntries once for all: the entries behind `sent_index`, which
+advances on send. It goes back for nobody: a follower that lacks the entry before a frame says so
+(an ack without SUCCESS), and gets what it misses in frames of its own.
+"""
+
+from raft.election import reset_timer
+from raft.message import ACK, APPEND, CANDIDATE, EVERYONE, LEADER, SUCCESS
+from raft.wire import FREE_IN_APPEND, entry_size
+
+
+class Follower:
+    """What the leader knows of one follower (Figure 2, volatile state on leaders)."""
+
+    def __init__(self):
+        self.match_index = 0
+        self.behind = False  # gets frames of its own until it has caught up with the broadcast
+        self.repair_at_ms = 0  # not before: a repair is on its way
+
+
+# The leader's side.
+
+
+def speak_if_due(raft):
+    """Broadcast what is new, or an empty AppendEntries as heartbeat (§5.2)."""
+    if raft.now_ms < raft.heartbeat_at_ms:
+        return
+    raft.heartbeat_at_ms = raft.now_ms + raft.settings.heartbeat_ms
+    limit = min(raft.log.last_index, raft.commit_index + raft.settings.window)
+    while True:
+        raft.sent_index = _send_append(raft, EVERYONE, raft.sent_index, limit)
+        if raft.sent_index >= limit:
+            return
+
+
+def _send_append(raft, dst, prev_index, limit):
+    """One AppendEntries with the entries behind `prev_index` that fit; return the last one's index.
+
+    It may leave before our own write, unless that is our vote or term.
+    """
+    message = raft.outbox.early(APPEND, dst, raft.term)
+    message.prev_index = prev_index
+    message.prev_term = raft.log.term_at(prev_index)
+    message.commit_index = raft.commit_index
+    message.durable_index = raft.durable_index
+    message.promise_ms = 0
+    free = FREE_IN_APPEND
+    term = raft.term
+    index = prev_index
+    while index < limit:
+        entry = raft.log.entry(index + 1)
+        free -= entry_size(entry, term)
+        if free < 0:
+            break
+        message.entries.append(entry)
+        term = entry[0]
+        index += 1
+    return index
+
+
+def on_ack(raft, message):
+    """AppendEntries RPC, answer. Acks come late, twice and out of order; none may do harm."""
+    if raft.role != LEADER or message.term != raft.term or message.dst != raft.me:
+        return
+    follower = raft.followers[message.src]
+    if message.flags & SUCCESS:
+        if follower.match_index < message.index <= raft.log.last_index:
+            follower.match_index = message.index
+            follower.repair_at_ms = raft.now_ms
+            advance_commit(raft)
+        if message.index >= raft.sent_index:
+            follower.behind = False
+    elif message.index >= follower.match_index:
+        # What is acknowledged is durable there: an index below it is an old answer (CCF #6000).
+        follower.behind = True
+        agreed = raft.log.last_index_not_above(message.index, message.entry_term)
+        _repair(raft, message.src, follower, max(agreed, follower.match_index))
+        return
+    if follower.behind:
+        _repair(raft, message.src, follower, follower.match_index)
+
+
+def _repair(raft, dst, follower, prev_index):
+    if raft.now_ms >= follower.repair_at_ms and prev_index < raft.log.last_index:
+        follower.repair_at_ms = raft.now_ms + raft.settings.heartbeat_ms // 2
+        _send_append(raft, dst, prev_index, raft.log.last_index)
+
+
+def advance_commit(raft):
+    """Leader: an index is committed when a majority holds it durably, and its entry is of the
+    current term (§5.3, §5.4.2): an older one could still be replaced, Figure 8."""
+    matched = sorted([f.match_index for f in raft.followers.values()] + [raft.durable_index])
+    index = matched[len(matched) - raft.majority()]
+    if index > raft.commit_index and raft.log.term_at(index) == raft.term:
+        raft.commit_index = index
+        # Followers wait for this news to answer their clients.
+        raft.heartbeat_at_ms = raft.now_ms
+
+
+# The follower's side.
+
+
+def on_append(raft, message):
+    """AppendEntries RPC, receiver (Figure 2)."""
+    if message.term < raft.term:
+        # 1. Reply false, with our term, so that an old leader steps down (§5.1).
+        _answer(raft, message, 0, 0, 0)
+        return
+    assert raft.role != LEADER, "two leaders in term %d" % raft.term
+    if raft.role == CANDIDATE or raft.leader != message.src:
+        # A candidate that hears the term's leader returns to follower (§5.2).
+        raft.become_follower(message.term, message.src)
+    reset_timer(raft)
+    if raft.log.term_at(message.prev_index) != message.prev_term:
+        # 2. Our log does not hold the entry before (§5.3): say where it may still agree.
+        agreed = raft.log.last_index_not_above(message.prev_index, message.prev_term)
+        _answer(raft, message, 0, agreed, raft.log.term_at(agreed))
+        return
+    index = message.prev_index
+    for entry in message.entries:
+        index += 1
+        term = raft.log.term_at(index)
+        if term is not None and term != entry[0]:
+            # 3. Only a conflict deletes: a delayed frame that ends earlier must not (§5.3).
+            assert index > raft.commit_index, "a committed entry would be replaced"
+            raft.log.truncate(index)
+            raft.durable_index = min(raft.durable_index, index - 1)
+            term = None
+        if term is None:
+            # 4. Append what is new (§5.3).
+            raft.log.append(entry)
+            raft.unsaved = True
+    # 5. Commit only as far as this frame has proven the logs equal (§5.3).
+    raft.commit_index = max(raft.commit_index, min(message.commit_index, index))
+    _answer(raft, message, SUCCESS, index, 0)
+
+
+def _answer(raft, message, flags, index, entry_term):
+    answer = raft.outbox.late(ACK, message.src, raft.term)
+    answer.heard_epoch = message.epoch
+    answer.heard_seq = message.seq
+    answer.flags = flags
+    answer.index = index
+    answer.entry_term = entry_term

@@ -1,0 +1,37 @@
+"""Timing and limits of the core. Milliseconds."""
+
+
+class Settings:
+    """`election_min_ms`..`election_max_ms`: a follower waits a random time between them (§5.2);
+    `heartbeat_ms`: the leader speaks at least so often; `proposal_ms`: how long a board looks for
+    an outcome before it answers UNKNOWN; `window`: entries broadcast ahead of the commit index.
+
+    Raises ValueError, with a sentence that says what to change, if they do not fit together.
+    """
+
+    def __init__(
+        self,
+        election_min_ms=150,
+        election_max_ms=300,
+        heartbeat_ms=50,
+        proposal_ms=3000,
+        window=64,
+    ):
+        if not 0 < election_min_ms < election_max_ms <= 60000:
+            raise ValueError(
+                "election timeouts must satisfy 0 < election_min_ms < election_max_ms <= 60000, not %r..%r"
+                % (election_min_ms, election_max_ms)
+            )
+        if not 0 < heartbeat_ms <= election_min_ms // 2:
+            raise ValueError(
+                "heartbeat_ms must be at most half of election_min_ms, or one lost frame costs an election"
+            )
+        if proposal_ms <= election_max_ms:
+            raise ValueError("proposal_ms must be longer than election_max_ms")
+        if window < 1:
+            raise ValueError("window must be at least 1 entry")
+        self.election_min_ms = election_min_ms
+        self.election_max_ms = election_max_ms
+        self.heartbeat_ms = heartbeat_ms
+        self.proposal_ms = proposal_ms
+        self.window = window

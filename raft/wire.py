@@ -1,0 +1,314 @@
+"""Message <-> one ESP-NOW frame of at most 250 bytes.
+
+    0        1      2         4     5     6             8       12     16     20      n-8     n
+    | ver|key | type | cluster | src | dst | incarnation | epoch | seq  | term | body  | tag   |
+
+Little-endian. `FIELDS` is the one description of the bodies: encoder, decoder, the tables in
+docs/protocol.md and the viewer's field lists all come from it.
+
+MicroPython's struct truncates what does not fit (300 into a byte gives 44) where CPython raises, so
+every number passes `_put` and its range check. The decoder never raises: it returns the reason for
+which a frame is dropped, and counts it.
+"""
+
+from raft.message import (
+    ACK,
+    APPEND,
+    CHALLENGE,
+    COUNTER_LIMIT,
+    FORWARD,
+    OUTCOME,
+    POLL,
+    PROOF,
+    STATUS,
+    TYPE_NAMES,
+    VOTE,
+    VOTE_REQUEST,
+    const,
+)
+
+VERSION = const(1)
+FRAME_MAX = const(250)  # ESP-NOW v1, so that old and new firmware mix
+HEADER_SIZE = const(20)
+TAG_SIZE = const(8)
+
+# What follows the fixed fields of a body.
+NOTHING = const(0)
+ENTRIES = const(1)
+BYTES = const(2)
+
+# Field formats: B, H: unsigned 8 and 16 bits; b: signed 8 bits; I: 32 bits that hold at most 30,
+# because more is a heap object on the chip.
+_SIZES = {"B": 1, "b": 1, "H": 2, "I": 4}
+
+HEADER_FIELDS = (
+    ("version_key", "B", "version in the high 4 bits, key generation in the low 4"),
+    ("type", "B", "type of frame"),
+    ("cluster", "H", "hash of the cluster's name: a cheap filter before any crypto"),
+    ("src", "B", "member id of the sender"),
+    ("dst", "B", "member id of the addressee, 255 is everyone"),
+    ("incarnation", "H", "of src: a board that lost its flash comes back with a new one"),
+    ("epoch", "I", "durable boot counter of src"),
+    ("seq", "I", "frame counter of src in this boot"),
+    ("term", "I", "current term of src (0 from a PC)"),
+)
+
+FIELDS = {
+    APPEND: (
+        ("prev_index", "I", "log index right before the entries"),
+        ("prev_term", "I", "term of that entry"),
+        ("commit_index", "I", "leader's commit index"),
+        ("durable_index", "I", "up to here the leader's own flash holds its log"),
+        ("promise_ms", "H", "lease promise asked for, ms (0: none)"),
+    ),
+    ACK: (
+        ("heard_epoch", "I", "epoch of the AppendEntries that is answered"),
+        ("heard_seq", "I", "sequence of the AppendEntries that is answered"),
+        ("flags", "B", "1: success"),
+        ("index", "I", "success: durable match index; else: highest index that may match"),
+        ("entry_term", "I", "else: term at that index"),
+        ("applied_index", "I", "telemetry: last applied index"),
+        ("digest", "I", "telemetry: state machine digest at the applied index"),
+        ("heap", "H", "telemetry: free heap, units of 64 bytes"),
+        ("rssi", "b", "telemetry: RSSI of the leader, dBm"),
+    ),
+    VOTE_REQUEST: (
+        ("last_index", "I", "index of the candidate's last entry"),
+        ("last_term", "I", "term of the candidate's last entry"),
+        ("flags", "B", "0"),
+    ),
+    VOTE: (("flags", "B", "1: granted"),),
+    FORWARD: (("request", "I", "number of the proposal, counted by src in this epoch"),),
+    OUTCOME: (
+        ("heard_epoch", "I", "epoch of the asker: a proposal is (epoch, request) of its src"),
+        ("request", "I", "number of the proposal that is answered"),
+        ("code", "B", "what became of it"),
+        ("index", "I", "log index of the entry, 0 if it has none"),
+        ("entry_term", "I", "term of the entry"),
+        ("leader", "B", "leader as known by src"),
+    ),
+    POLL: (
+        ("request", "I", "number that the answer repeats"),
+        ("offset", "H", "first byte wanted of the database"),
+    ),
+    STATUS: (
+        ("request", "I", "number of the poll that is answered, 0: unasked"),
+        ("role", "B", "0 follower, 1 candidate, 2 leader"),
+        ("leader", "B", "leader as known by src, 0: none"),
+        ("vote", "B", "vote in this term, 0: none"),
+        ("last_index", "I", "last index in the log"),
+        ("last_term", "I", "term of that entry"),
+        ("durable_index", "I", "last index on flash"),
+        ("commit_index", "I", "commit index"),
+        ("applied_index", "I", "applied index, to which the database below belongs"),
+        ("digest", "I", "state machine digest at the applied index"),
+        ("uptime_s", "I", "seconds since boot"),
+        ("heap", "H", "free heap, units of 64 bytes"),
+        ("total", "H", "bytes of the whole database"),
+        ("offset", "H", "position of the bytes that follow"),
+    ),
+    CHALLENGE: (),
+    PROOF: (),
+}
+
+TAILS = {
+    APPEND: ENTRIES,
+    ACK: NOTHING,
+    VOTE_REQUEST: NOTHING,
+    VOTE: NOTHING,
+    FORWARD: BYTES,  # the command
+    OUTCOME: NOTHING,
+    POLL: NOTHING,
+    STATUS: BYTES,  # a piece of the database
+    CHALLENGE: BYTES,  # the nonce
+    PROOF: BYTES,  # the nonce, back
+}
+
+_OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before
+_ENTRY_HEAD = const(2)  # kind, length
+
+_BODY_SIZES = {t: sum(_SIZES[f[1]] for f in fields) for t, fields in FIELDS.items()}
+FREE_IN_APPEND = FRAME_MAX - HEADER_SIZE - TAG_SIZE - _BODY_SIZES[APPEND]
+FREE_IN_STATUS = FRAME_MAX - HEADER_SIZE - TAG_SIZE - _BODY_SIZES[STATUS]
+# A command must fit into any frame that carries it, beside a session's identity (16 bytes).
+COMMAND_MAX = FREE_IN_APPEND - _ENTRY_HEAD - 4 - 16
+
+DROP_REASONS = ("short", "long", "version", "type", "cluster", "key", "tag", "field", "body")
+
+
+class WireError(ValueError):
+    """Our own side asked for a frame that cannot be: a value out of range, a body too long."""
+
+
+def entry_size(entry, term_before):
+    """Bytes that an entry takes in an AppendEntries, after an entry of term `term_before`."""
+    return _ENTRY_HEAD + (0 if entry[0] == term_before else 4) + len(entry[2])
+
+
+def _put(buf, at, code, value, name):
+    size = _SIZES[code]
+    if code == "b":
+        if not -128 <= value <= 127:
+            raise WireError("%s %d does not fit into a signed byte" % (name, value))
+        value &= 0xFF
+    elif not 0 <= value < (COUNTER_LIMIT if size == 4 else 1 << (8 * size)):
+        raise WireError("%s %d does not fit into %d bytes" % (name, value, size))
+    for i in range(at, at + size):
+        buf[i] = value & 0xFF
+        value >>= 8
+    return at + size
+
+
+def _get(buf, at, code):
+    """The number at `at`, or -1000 if it is beyond 30 bits (never a heap object)."""
+    if code == "I":
+        if buf[at + 3] >= 0x40:
+            return -1000
+        return buf[at] | buf[at + 1] << 8 | buf[at + 2] << 16 | buf[at + 3] << 24
+    if code == "H":
+        return buf[at] | buf[at + 1] << 8
+    value = buf[at]
+    return value - 256 if code == "b" and value > 127 else value
+
+
+class Codec:
+    """Encodes and decodes the frames of one cluster, as one station.
+
+    `cluster` is the 16-bit hash of the cluster's name, `keys` an `auth.KeyRing`. `epoch` (durable
+    boot counter) must be set before the first frame leaves; `seq` counts the frames sent in it.
+    """
+
+    def __init__(self, cluster, keys, src, incarnation, epoch=0):
+        self.cluster = cluster
+        self.keys = keys
+        self.src = src
+        self.incarnation = incarnation
+        self.epoch = epoch
+        self.seq = 0
+        self.drops = {reason: 0 for reason in DROP_REASONS}
+
+    def encode(self, message, buf):
+        """Write `message` into `buf` (FRAME_MAX bytes) as our next frame; return its length.
+
+        Stamps src, incarnation, epoch and seq into `message`. Raises WireError before anything
+        is counted if a value is out of range or the frame would be too long.
+        """
+        kind = message.type
+        message.src = self.src
+        message.incarnation = self.incarnation
+        message.epoch = self.epoch
+        message.seq = self.seq + 1
+        buf[0] = VERSION << 4 | self.keys.generation
+        at = _put(buf, 1, "B", kind, "type")
+        at = _put(buf, at, "H", self.cluster, "cluster")
+        for name, code, _ in HEADER_FIELDS[3:]:
+            at = _put(buf, at, code, getattr(message, name), name)
+        for name, code, _ in FIELDS[kind]:
+            at = _put(buf, at, code, getattr(message, name), name)
+        tail = TAILS[kind]
+        if tail == ENTRIES:
+            at = self._put_entries(message, buf, at)
+        elif tail == BYTES:
+            at = _put_bytes(message.data, buf, at)
+        self.keys.seal(buf, at)
+        self.seq += 1
+        return at + TAG_SIZE
+
+    def _put_entries(self, message, buf, at):
+        term = message.term
+        for entry in message.entries:
+            if at + entry_size(entry, term) > FRAME_MAX - TAG_SIZE:
+                raise WireError("%d entries do not fit into a frame" % len(message.entries))
+            other = entry[0] != term
+            at = _put(buf, at, "B", entry[1] | (_OTHER_TERM if other else 0), "kind")
+            at = _put(buf, at, "B", len(entry[2]), "length")
+            if other:
+                term = entry[0]
+                at = _put(buf, at, "I", term, "term")
+            at = _put_bytes(entry[2], buf, at)
+        return at
+
+    def decode(self, frame, length, message):
+        """Read `length` bytes of `frame` into `message`.
+
+        Returns None, or the reason (one of DROP_REASONS) for which the frame is dropped and counted;
+        `message` is then not to be used. Never raises, whatever the bytes are.
+        """
+        reason = self._decode(frame, length, message)
+        if reason is not None:
+            self.drops[reason] += 1
+        return reason
+
+    def _decode(self, frame, length, message):
+        if length < HEADER_SIZE + TAG_SIZE:
+            return "short"
+        if length > FRAME_MAX:
+            return "long"
+        if frame[0] >> 4 != VERSION:
+            return "version"
+        kind = frame[1]
+        if kind not in TYPE_NAMES:
+            return "type"
+        if _get(frame, 2, "H") != self.cluster:
+            return "cluster"
+        generation = frame[0] & 0x0F
+        if not self.keys.has(generation):
+            return "key"
+        end = length - TAG_SIZE
+        if end < HEADER_SIZE + _BODY_SIZES[kind]:
+            return "body"
+        if not self.keys.verify(frame, end, generation):
+            return "tag"
+        message.type = kind
+        at = 4
+        for name, code, _ in HEADER_FIELDS[3:]:
+            value = _get(frame, at, code)
+            if value == -1000:
+                return "field"
+            setattr(message, name, value)
+            at += _SIZES[code]
+        for name, code, _ in FIELDS[kind]:
+            value = _get(frame, at, code)
+            if value == -1000:
+                return "field"
+            setattr(message, name, value)
+            at += _SIZES[code]
+        tail = TAILS[kind]
+        if tail == ENTRIES:
+            return self._get_entries(frame, at, end, message)
+        if tail == BYTES:
+            message.data = bytes(frame[at:end])
+        elif at != end:
+            return "body"
+        return None
+
+    def _get_entries(self, frame, at, end, message):
+        entries = message.entries
+        entries.clear()
+        term = message.term
+        while at < end:
+            if at + _ENTRY_HEAD > end:
+                return "body"
+            head = frame[at]
+            size = frame[at + 1]
+            at += _ENTRY_HEAD
+            if head & _OTHER_TERM:
+                if at + 4 > end:
+                    return "body"
+                term = _get(frame, at, "I")
+                if term < 0:
+                    return "field"
+                at += 4
+            if at + size > end:
+                return "body"
+            entries.append((term, head & 0x0F, bytes(frame[at : at + size])))
+            at += size
+        return None
+
+
+def _put_bytes(data, buf, at):
+    end = at + len(data)
+    if end > FRAME_MAX - TAG_SIZE:
+        raise WireError("%d bytes do not fit into a frame" % len(data))
+    buf[at:end] = data
+    return end

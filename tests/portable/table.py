@@ -1,0 +1,141 @@
+"""A table with a few cores on it, no radio, no flash, no time of its own: tests move the messages.
+
+Runs on CPython and on MicroPython.
+"""
+
+from raft.auth import KeyRing
+from raft.core import Raft
+from raft.intlist import IntList
+from raft.message import EVERYONE, FORWARD, LEADER, OUTCOME, Message
+from raft.proposals import Proposals
+from raft.settings import Settings
+from raft.wire import FRAME_MAX, Codec
+
+KEY = b"0123456789abcdef"
+
+
+def raises(error, function, *arguments):
+    """The exception of class `error` that the call raises; AssertionError if it raises none."""
+    try:
+        function(*arguments)
+    except error as caught:
+        return caught
+    raise AssertionError("no %s was raised" % error.__name__)
+
+
+class Member:
+    """One core, and what is durable of it."""
+
+    def __init__(self, me, voters, durable=None):
+        self.durable = durable or {"term": 0, "vote": 0, "entries": []}
+        self.raft = Raft(me, voters, IntList(), Settings(), lambda n: (37 * me) % n)
+        self.raft.restore(self.durable["term"], self.durable["vote"], self.durable["entries"])
+        self.proposals = Proposals(self.raft)
+        self.codec = Codec(1, KeyRing(KEY), me, 1, 1)
+        self.applied = []
+
+    def save(self):
+        raft = self.raft
+        entries = [raft.log.entry(i) for i in range(1, raft.log.last_index + 1)]
+        self.durable = {"term": raft.term, "vote": raft.vote, "entries": entries}
+        raft.persisted()
+
+
+class Table:
+    """Cores 1..n. `frames` holds (src, dst, bytes) on their way, oldest first."""
+
+    def __init__(self, n=3):
+        self.voters = list(range(1, n + 1))
+        self.now_ms = 0
+        self.members = {}
+        self.frames = []
+        self.cut = set()  # (src, dst) pairs over which nothing passes
+        for me in self.voters:
+            self._seat(me, None)
+
+    def _seat(self, me, durable):
+        self.members[me] = Member(me, self.voters, durable)
+        self.members[me].raft.start(self.now_ms)
+
+    def __getitem__(self, me):
+        return self.members[me].raft
+
+    def crash(self, me):
+        """Power cut and restart: only what is durable comes back."""
+        self._seat(me, self.members[me].durable)
+
+    def flush(self, me):
+        """The driver's duties for one member, in their order."""
+        member = self.members[me]
+        member.proposals.tick()
+        member.raft.outbox.drain_early(lambda m: self._put(me, m))
+        if member.raft.unsaved:
+            member.save()
+        member.raft.outbox.drain_late(lambda m: self._put(me, m), not member.raft.unsaved)
+
+        def applied(index, term, result):
+            member.applied.append((index, term))
+            member.proposals.on_applied(index, term, result)
+
+        member.raft.apply_committed(applied)
+        member.raft.outbox.drain_late(lambda m: self._put(me, m), not member.raft.unsaved)
+
+    def _put(self, src, message):
+        buf = bytearray(FRAME_MAX)
+        frame = bytes(buf[: self.members[src].codec.encode(message, buf)])
+        for dst in self.voters:
+            if dst != src and message.dst in (dst, EVERYONE) and (src, dst) not in self.cut:
+                self.frames.append((src, dst, frame))
+
+    def hand(self, dst, frame):
+        """Give one frame to `dst`, and do its duties."""
+        message = Message()
+        assert self.members[dst].codec.decode(frame, len(frame), message) is None
+        self[dst].receive(message, self.now_ms)
+        if message.type == FORWARD:
+            self.members[dst].proposals.on_forward(message)
+        elif message.type == OUTCOME:
+            self.members[dst].proposals.on_outcome(message, 1)
+        self.flush(dst)
+
+    def settle(self):
+        """Deliver until nothing is on its way."""
+        for _ in range(1000):
+            if not self.frames:
+                return
+            _, dst, frame = self.frames.pop(0)
+            self.hand(dst, frame)
+        raise AssertionError("the members never stop talking")
+
+    def tick(self, ms, only=None):
+        """Let `ms` pass for all, or for `only` these; what they say is not delivered yet."""
+        self.now_ms += ms
+        for me in self.voters:
+            if only is None or me in only:
+                self[me].tick(self.now_ms)
+                self.flush(me)
+
+    def elect(self, me):
+        """Make `me` the leader of a new term."""
+        self[me].election_at_ms = self.now_ms
+        self.tick(0, [me])
+        self.settle()
+        assert self[me].role == LEADER, "no majority for %d" % me
+        self.spread(me)
+
+    def write(self, me, command):
+        """Propose at leader `me`, and let it commit."""
+        index = self[me].propose(command)
+        self.flush(me)
+        self.spread(me)
+        return index
+
+    def spread(self, me):
+        """Let leader `me` send its news, hear of it, and send that the news is committed."""
+        for _ in range(3):
+            self.tick(0, [me])
+            self.settle()
+
+    def entries(self, me):
+        log = self[me].log
+        return [log.entry(i) for i in range(1, log.last_index + 1)]
