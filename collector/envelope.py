@@ -119,7 +119,7 @@ def read_welcome(datagram):
         return None
     ticks_ms, channel = unpack_from("<IB", datagram, HEAD_SIZE)
     numbers = unpack_from("<%dI" % len(COUNTERS), datagram, HEAD_SIZE + 5)
-    return ticks_ms, channel, dict(zip(COUNTERS, numbers))
+    return ticks_ms, channel, {n: numbers[i] for i, n in enumerate(COUNTERS)}
 
 
 def read_refused(datagram):

@@ -1,8 +1,8 @@
-"""The board's config file: who it is, which cluster, which role. Written by the PC, read at boot."""
+"""The board's config file: who it is, which cluster, which role. A PC writes it."""
 
 import json
-
 from binascii import unhexlify
+
 from raft.intlist import DEFAULT_SIZE
 from raft.message import FIRST_PC
 from raft.settings import Settings
@@ -85,7 +85,7 @@ def load(path=PATH):
         with open(path) as file:
             values = json.load(file)
     except OSError:
-        raise ConfigError("there is no %s: provision the board with 'make flash'" % path)
+        raise ConfigError("there is no %s: the board must be provisioned" % path)
     except ValueError:
         raise ConfigError("%s is not JSON: provision the board again" % path)
     return Config(values)

@@ -76,7 +76,7 @@ class Journal:
         return found
 
     def _read_record(self, at):
-        """((kind, payload, marked), size) of the next record; (None, size of the tail) at the end."""
+        """((kind, payload, marked), size) of the next record; at the end (None, tail's size)."""
         head = self._store.read(_HEAD)
         if len(head) < _HEAD:
             return None, len(head)

@@ -58,7 +58,7 @@ class KeyRing:
             buf[end + i] = tag[i]
 
     def verify(self, frame, end, generation):
-        """True if frame[end:end + 8] is the tag over frame[:end]; takes the same time either way."""
+        """True if frame[end:end + 8] is the tag over frame[:end]; as fast for a wrong one."""
         tag = self._tag(frame, end, generation)
         wrong = 0
         for i in range(_TAG_SIZE):

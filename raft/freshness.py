@@ -1,10 +1,10 @@
 """Replay: which authentic frames are fresh (rule 2 of docs/protocol.md).
 
-Votes, appends and acks are safe under replay by Raft itself. A command is not: somebody who recorded
-'set 2 to 34' could play it back tomorrow. So a receiver asks each sender once in this boot with a
-nonce (CHALLENGE); the sender's PROOF repeats the nonce. From then on frames of that sender are fresh
-if their (epoch, seq) is above the last one taken. A higher epoch is fresh by itself: epochs are
-durable, so no frame of it existed when the sender answered.
+Votes, appends and acks are safe under replay by Raft itself. A command is not: somebody who
+recorded 'set 2 to 34' could play it back tomorrow. So a receiver asks each sender once in this boot
+with a nonce (CHALLENGE); the sender's PROOF repeats the nonce. From then on frames of that sender
+are fresh if their (epoch, seq) is above the last one taken. A higher epoch is fresh by itself:
+epochs are durable, so no frame of it existed when the sender answered.
 """
 
 from raft.message import const

@@ -59,8 +59,8 @@ ROLE_NAMES = ("follower", "candidate", "leader")
 SUCCESS = const(1)
 GRANTED = const(1)
 
-# What becomes of a proposal. Below REJECTED the answer is not final or is a yes; UNKNOWN is the only
-# one after which the command may or may not be applied.
+# What becomes of a proposal. From REJECTED on it is a certain no; after UNKNOWN the command may or
+# may not be applied.
 ACCEPTED = const(1)
 COMMITTED = const(2)
 UNKNOWN = const(3)

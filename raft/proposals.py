@@ -1,4 +1,4 @@
-"""Proposals on their way: from whoever asked a board, to the leader, into the log, and the answer back.
+"""Proposals on their way: from whoever asked a board to the leader, into the log, and back.
 
     asked --> WAITING --> FORWARDED --> APPENDED --> COMMITTED | LOST
                  |            |             |

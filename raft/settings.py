@@ -19,12 +19,13 @@ class Settings:
     ):
         if not 0 < election_min_ms < election_max_ms <= 60000:
             raise ValueError(
-                "election timeouts must satisfy 0 < election_min_ms < election_max_ms <= 60000, not %r..%r"
+                "it must be 0 < election_min_ms < election_max_ms <= 60000, not %r and %r"
                 % (election_min_ms, election_max_ms)
             )
         if not 0 < heartbeat_ms <= election_min_ms // 2:
             raise ValueError(
-                "heartbeat_ms must be at most half of election_min_ms, or one lost frame costs an election"
+                "heartbeat_ms must be at most half of election_min_ms: one lost frame would cost"
+                " an election"
             )
         if proposal_ms <= election_max_ms:
             raise ValueError("proposal_ms must be longer than election_max_ms")

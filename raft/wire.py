@@ -39,7 +39,7 @@ BYTES = const(2)
 
 # Field formats: B, H: unsigned 8 and 16 bits; b: signed 8 bits; I: 32 bits that hold at most 30,
 # because more is a heap object on the chip.
-_SIZES = {"B": 1, "b": 1, "H": 2, "I": 4}
+FIELD_SIZES = {"B": 1, "b": 1, "H": 2, "I": 4}
 
 HEADER_FIELDS = (
     ("version_key", "B", "version in the high 4 bits, key generation in the low 4"),
@@ -127,9 +127,9 @@ TAILS = {
 _OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before
 _ENTRY_HEAD = const(2)  # kind, length
 
-_BODY_SIZES = {t: sum(_SIZES[f[1]] for f in fields) for t, fields in FIELDS.items()}
-FREE_IN_APPEND = FRAME_MAX - HEADER_SIZE - TAG_SIZE - _BODY_SIZES[APPEND]
-FREE_IN_STATUS = FRAME_MAX - HEADER_SIZE - TAG_SIZE - _BODY_SIZES[STATUS]
+BODY_SIZES = {t: sum(FIELD_SIZES[f[1]] for f in fields) for t, fields in FIELDS.items()}
+FREE_IN_APPEND = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[APPEND]
+FREE_IN_STATUS = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[STATUS]
 # A command must fit into any frame that carries it, beside a session's identity (16 bytes).
 COMMAND_MAX = FREE_IN_APPEND - _ENTRY_HEAD - 4 - 16
 
@@ -146,7 +146,7 @@ def entry_size(entry, term_before):
 
 
 def _put(buf, at, code, value, name):
-    size = _SIZES[code]
+    size = FIELD_SIZES[code]
     if code == "b":
         if not -128 <= value <= 127:
             raise WireError("%s %d does not fit into a signed byte" % (name, value))
@@ -231,8 +231,8 @@ class Codec:
     def decode(self, frame, length, message):
         """Read `length` bytes of `frame` into `message`.
 
-        Returns None, or the reason (one of DROP_REASONS) for which the frame is dropped and counted;
-        `message` is then not to be used. Never raises, whatever the bytes are.
+        Returns None, or the reason (one of DROP_REASONS) for which the frame is dropped and
+        counted; `message` is then not to be used. Never raises, whatever the bytes are.
         """
         reason = self._decode(frame, length, message)
         if reason is not None:
@@ -255,7 +255,7 @@ class Codec:
         if not self.keys.has(generation):
             return "key"
         end = length - TAG_SIZE
-        if end < HEADER_SIZE + _BODY_SIZES[kind]:
+        if end < HEADER_SIZE + BODY_SIZES[kind]:
             return "body"
         if not self.keys.verify(frame, end, generation):
             return "tag"
@@ -266,13 +266,13 @@ class Codec:
             if value == -1000:
                 return "field"
             setattr(message, name, value)
-            at += _SIZES[code]
+            at += FIELD_SIZES[code]
         for name, code, _ in FIELDS[kind]:
             value = _get(frame, at, code)
             if value == -1000:
                 return "field"
             setattr(message, name, value)
-            at += _SIZES[code]
+            at += FIELD_SIZES[code]
         tail = TAILS[kind]
         if tail == ENTRIES:
             return self._get_entries(frame, at, end, message)

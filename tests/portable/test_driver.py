@@ -3,6 +3,7 @@
 from firmware.config import Config
 from firmware.driver import Driver
 from firmware.journal import Journal
+from raft.auth import KeyRing, cluster_hash
 from raft.intlist import IntList, set_command
 from raft.message import (
     ACCEPTED,
@@ -17,7 +18,6 @@ from raft.message import (
     VOTE,
     Message,
 )
-from raft.auth import KeyRing, cluster_hash
 from raft.wire import FRAME_MAX, Codec
 from tests.portable.memory_store import MemoryStore
 from tests.portable.table import raises

@@ -143,10 +143,7 @@ def test_two_key_generations_are_valid_during_a_change():
 
 
 def test_the_tag_is_hmac_sha256():
-    """RFC 4231, test case 2 has a short key; ours: key 'Jefe' is refused, so a longer published one.
-
-    Test case 3: key 20 times 0xaa, data 50 times 0xdd.
-    """
+    """RFC 4231, test case 3; the short key of case 2 is refused."""
     ring = KeyRing(b"\xaa" * 20)
     buf = bytearray(b"\xdd" * 50) + bytearray(8)
     ring.seal(buf, 50)

@@ -1,0 +1,53 @@
+# Each target is one command of `raftnow`; set-up runs by itself, and does nothing when it is done.
+
+PYTHON ?= python3
+RAFTNOW = build/venv/bin/raftnow
+SETUP = @$(PYTHON) tools/bootstrap.py
+SEED ?= 1
+RUNS ?= 200
+# Without a screen, the demo speaks in lines, and needs no Qt.
+SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
+
+.PHONY: help demo test smoke viewer sim fuzz rewrite lint pictures clean
+
+help:      ## this list
+	@sed -n 's/^\([a-z]*\): *##/\1:/p' $(MAKEFILE_LIST) | column -t -s:
+
+demo:      ## five virtual boards, a collector and the viewer, on this computer
+	$(SETUP) $(SCREEN)
+	@$(RAFTNOW) demo
+
+test:      ## all tests
+	$(SETUP) viewer dev
+	@build/venv/bin/python -m pytest
+
+smoke:     ## the demo without a window: elect, write, kill the leader, write, kill all, read back
+	$(SETUP)
+	@$(RAFTNOW) smoke
+
+viewer:    ## the viewer against real boards
+	$(SETUP) viewer
+	@$(RAFTNOW) viewer
+
+sim:       ## one run of the simulator, SEED=n
+	$(SETUP)
+	@$(RAFTNOW) sim --seed $(SEED)
+
+fuzz:      ## RUNS=n runs of the simulator with faults, on all cores
+	$(SETUP)
+	@$(RAFTNOW) fuzz --runs $(RUNS)
+
+pictures:  ## the pictures in docs/, made from the running demo
+	$(SETUP) viewer dev
+	@$(RAFTNOW) pictures
+
+rewrite:   ## the generated parts of docs/; read the diff before you commit it
+	$(SETUP)
+	@$(RAFTNOW) rewrite
+
+lint:      ## ruff
+	$(SETUP) dev
+	@build/venv/bin/ruff check .
+
+clean:     ## remove build/
+	rm -rf build

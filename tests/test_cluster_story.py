@@ -1,0 +1,199 @@
+"""Five virtual boards over UDP: partition and heal, freeze, clear errors at the edges."""
+
+import os
+import pathlib
+import random
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from collector import envelope
+from tools.demo import ROOT, VirtualCluster
+from tools.link import Link, LinkError
+
+RAFTNOW = [sys.executable, "-m", "tools.cli"]
+
+
+def link_to(demo, key=None):
+    cluster = demo.cluster
+    return Link(cluster.host, cluster.port, cluster.name, key or cluster.key)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with VirtualCluster("test") as running:
+        yield running
+
+
+@pytest.fixture
+def link(demo):
+    demo.boards.air.heal()
+    with link_to(demo) as link:
+        link.wait_leader(20)
+        yield link
+
+
+def committed(link, node, index, value):
+    for _ in range(4):
+        command = link.set(node, index, value, 10)
+        if command.state == "committed":
+            return command
+    raise AssertionError(command.text)
+
+
+def wait_equal(link, demo, values):
+    def equal():
+        databases = link.databases()
+        return all(n in databases and databases[n][1] == values for n in demo.cluster.nodes)
+
+    assert link.run(equal, 20), link.databases()
+
+
+def reset_values(link, demo, values):
+    for index, value in enumerate(values):
+        committed(link, link.wait_leader(20), index, value)
+    wait_equal(link, demo, values)
+
+
+def test_a_minority_is_cut_off_and_heals(demo, link):
+    reset_values(link, demo, [1, 2, 3, 4, 5])
+    leader = link.wait_leader(20)
+    follower = next(n for n in demo.cluster.nodes if n != leader)
+    majority = [n for n in demo.cluster.nodes if n not in (leader, follower)]
+    term_before = link.station.leader[0]
+    board = demo.board
+    # The collector hears both sides, and passes nothing on between them.
+    demo.boards.air.partition(
+        [
+            [board(leader), board(follower), "collector"],
+            [*(board(n) for n in majority), "collector"],
+        ]
+    )
+    assert link.run(lambda: link.station.leader[1] in majority, 20)
+    assert link.station.leader[0] > term_before
+    assert committed(link, link.station.leader[1], 0, 100).log_term > term_before
+    for node in (leader, follower):
+        refused = link.set(node, 1, 666, 10)
+        assert refused.state in ("unknown", "rejected"), refused.text
+    demo.boards.air.heal()
+    wait_equal(link, demo, [100, 2, 3, 4, 5])
+    # The uncommitted entry is gone: it never shows up later.
+    committed(link, link.wait_leader(20), 2, 7)
+    wait_equal(link, demo, [100, 2, 7, 4, 5])
+
+
+def test_a_frozen_leader_is_replaced_and_comes_back_as_follower(demo, link):
+    reset_values(link, demo, [1, 1, 1, 1, 1])
+    leader = link.wait_leader(20)
+    demo.boards.freeze(demo.board(leader))
+    new = link.wait_leader(20, other_than=leader)
+    committed(link, new, 3, 33)
+    demo.boards.thaw(demo.board(leader))
+    wait_equal(link, demo, [1, 1, 1, 33, 1])
+
+
+def test_writes_go_on_over_a_lossy_channel(demo, link):
+    reset_values(link, demo, [0, 0, 0, 0, 0])
+    demo.boards.air.set_loss(0.1)
+    try:
+        for index in range(5):
+            committed(link, demo.cluster.nodes[index], index, 50 + index)
+    finally:
+        demo.boards.air.set_loss(0)
+    wait_equal(link, demo, [50, 51, 52, 53, 54])
+
+
+def test_a_wrong_index_is_refused_by_the_leader(demo, link):
+    command = link.set(demo.cluster.nodes[0], 5, 1, 10)
+    assert command.state == "rejected" and "outside the list" in command.text
+
+
+def test_a_value_outside_32_bits_is_refused_with_a_sentence(demo, link):
+    with pytest.raises(ValueError, match="does not fit into 32 bits"):
+        link.set(1, 0, 1 << 31, 10)
+
+
+def test_a_wrong_key_writes_nothing_and_stops_nothing(demo, link):
+    reset_values(link, demo, [9, 9, 9, 9, 9])
+    with link_to(demo, key=bytes(32)) as stranger:
+        with pytest.raises(LinkError, match="wrong key"):
+            stranger.wait_leader(3)
+        assert stranger.set(1, 0, 666, 6).state == "rejected"
+    assert link.wait_leader(5)
+    wait_equal(link, demo, [9, 9, 9, 9, 9])
+
+
+def test_random_datagrams_are_counted_by_the_collector(demo, link):
+    chance = random.Random(7)
+    before = link.station.collector_counts["bad_datagrams"]
+    address = (demo.cluster.host, demo.cluster.port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
+        for _ in range(200):
+            noise.sendto(chance.randbytes(chance.randrange(1, 1400)), address)
+            time.sleep(0.001)
+        noise.sendto(envelope.send(bytes(40)), address)
+        noise.settimeout(5)
+        answer = noise.recv(100)
+    assert envelope.kind_of(answer) == envelope.REFUSED
+    assert envelope.read_refused(answer) == envelope.NOT_SUBSCRIBED
+    counted = lambda: link.station.collector_counts["bad_datagrams"] - before  # noqa: E731
+    assert link.run(lambda: counted() >= 100, 5), counted()
+    assert committed(link, link.wait_leader(5), 4, 44)
+
+
+def test_a_busy_port_is_said_in_one_line(demo):
+    port = str(demo.cluster.port)
+    done = subprocess.run(
+        [*RAFTNOW, "demo", "--port", port], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "raftnow: UDP port %s is taken: is another demo running? "
+        "End it, or choose another with --port\n" % port
+    )
+
+
+def test_set_and_get_on_the_command_line(demo, link, tmp_path):
+    reset_values(link, demo, [0, 0, 0, 0, 0])
+    file = str(tmp_path / "cluster.toml")
+    demo.cluster.save(file)
+    assert pathlib.Path(file).stat().st_mode & 0o777 == 0o600
+
+    def raftnow(*arguments):
+        return subprocess.run(
+            [*RAFTNOW, *arguments, "--cluster", file],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    done = raftnow("set", "2", "2", "34")
+    assert done.returncode == 0 and done.stdout.startswith("committed at index "), done
+    done = raftnow("get")
+    assert done.returncode == 0 and done.stdout.count("[0, 0, 34, 0, 0]") == 5, done
+    done = raftnow("set", "2", "99", "34")
+    assert done.returncode == 1 and "outside the list" in done.stdout
+    done = raftnow("set", "2", "0", "99999999999")
+    assert done.returncode == 1 and "32 bits" in done.stderr
+    done = raftnow("watch", "--seconds", "2")
+    assert done.returncode == 0 and "leads term" in done.stdout
+
+
+def test_the_demo_without_a_screen_prints_lines_and_leaves_no_process():
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [*RAFTNOW, "demo", "--port", "0", "--seconds", "4"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "leads term" in done.stdout and "Traceback" not in done.stderr
+    mine = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert "virtual/demo" not in mine

@@ -1,0 +1,234 @@
+"""`raftnow`: the one command line. Every make target is one of its commands.
+
+Results on standard output, progress and errors on standard error. Exit codes: 0 done, 1 it went
+wrong (one line says what to do), 2 wrong use.
+"""
+
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from tools import demo as demo_module
+from tools.cluster import Cluster, ClusterError
+from tools.link import Link, LinkError
+from tools.virtual.image import VirtualBoardError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Fault-tolerant shared state for ESP32 boards. No router, no server.",
+    pretty_exceptions_enable=False,
+)
+
+ClusterFile = Annotated[
+    str, typer.Option("--cluster", help="Cluster file; by default that of the running demo.")
+]
+Port = Annotated[int, typer.Option(help="UDP port of the collector, 0: a free one.")]
+
+
+def main():
+    """Entry point: turns the errors that a user can mend into one line and exit code 1."""
+    from tools.smoke import SmokeFailed
+
+    try:
+        app()
+    except (ClusterError, LinkError, VirtualBoardError, SmokeFailed) as error:
+        fail(str(error))
+
+
+def fail(why):
+    print("raftnow: " + why, file=sys.stderr)
+    sys.exit(1)
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def has_screen():
+    return sys.platform == "darwin" or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+
+
+def connect(path):
+    cluster = Cluster.load(path)
+    return Link(cluster.host, cluster.port, cluster.name, cluster.key)
+
+
+@app.command()
+def demo(
+    boards: Annotated[int, typer.Option(min=1, max=20, help="Number of virtual boards.")] = 5,
+    port: Port = 5310,
+    window: Annotated[bool, typer.Option(help="Open the viewer if there is a screen.")] = True,
+    seconds: Annotated[float, typer.Option(help="End by itself after so long, 0: never.")] = 0,
+):
+    """Start virtual boards and a collector, and show them: in a window, or one line per event."""
+    viewer = None
+    if window and has_screen():
+        viewer = import_viewer()
+    with demo_module.VirtualCluster("demo", nodes=boards, port=port) as running:
+        cluster = running.cluster
+        progress("%d boards and a collector run here, UDP port %d" % (boards, cluster.port))
+        progress("write from another terminal: build/venv/bin/raftnow set 1 2 34")
+        if viewer is not None:
+            code = viewer.run(
+                cluster.host,
+                cluster.port,
+                cluster.name,
+                cluster.key,
+                title="raftnow demo",
+                board_actions=board_actions(running),
+            )
+            raise typer.Exit(code)
+        from tools.watch import watch_lines
+
+        watch_lines(cluster, seconds)
+
+
+def board_actions(running):
+    """What a board's menu in the demo's window can do to it: (label, function of the node)."""
+    boards = running.boards
+
+    def on(do):
+        return lambda node: do(running.board(node))
+
+    return (
+        ("Kill board {} (power cut)", on(boards.kill)),
+        ("Start board {} again", on(boards.start)),
+        ("Freeze board {}", on(boards.freeze)),
+        ("Thaw board {}", on(boards.thaw)),
+        ("Cut board {} off the radio", on(boards.cut_off)),
+        ("Let board {} hear and be heard again", on(boards.rejoin)),
+    )
+
+
+def import_viewer():
+    """host_ui.app, or None with a line that says what is missing."""
+    try:
+        from host_ui import app as viewer
+    except ImportError as error:
+        progress("no window, because Qt is not there (%s); 'make demo' installs it" % error)
+        return None
+    return viewer
+
+
+@app.command()
+def viewer(cluster: ClusterFile = "cluster.toml"):
+    """The viewer against the boards of a cluster file."""
+    loaded = Cluster.load(cluster)
+    window = import_viewer()
+    if window is None or not has_screen():
+        fail("there is no screen for a window; 'raftnow watch' shows the same in lines")
+    raise typer.Exit(window.run(loaded.host, loaded.port, loaded.name, loaded.key))
+
+
+@app.command()
+def watch(
+    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
+    seconds: Annotated[float, typer.Option(help="End after so long, 0: never.")] = 0,
+):
+    """One line per event of a running cluster."""
+    from tools.watch import watch_lines
+
+    watch_lines(Cluster.load(cluster), seconds)
+
+
+@app.command(name="set")
+def set_value(
+    node: Annotated[int, typer.Argument(help="Board that is asked.")],
+    index: Annotated[int, typer.Argument(help="Which integer, from 0 on.")],
+    value: Annotated[int, typer.Argument(help="Its new value, 32 bits signed.")],
+    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
+):
+    """Set one integer through any board, and say what became of it."""
+    with connect(cluster) as link:
+        link.wait_leader(10)
+        try:
+            command = link.set(node, index, value, 10)
+        except ValueError as error:
+            fail(str(error))
+    print(command.text)
+    raise typer.Exit(0 if command.state == "committed" else 1)
+
+
+@app.command()
+def get(
+    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for every board.")] = 5,
+):
+    """The database as each board last applied it, one JSON object (may lag behind the leader)."""
+    loaded = Cluster.load(cluster)
+    with connect(cluster) as link:
+        link.run(lambda: set(loaded.nodes) <= set(link.databases()), timeout)
+        boards = {
+            str(node): {"applied_index": applied, "values": values}
+            for node, (applied, values) in link.databases().items()
+        }
+        print(json.dumps({"leader": link.leader(), "boards": boards}))
+    raise typer.Exit(0 if len(boards) == len(loaded.nodes) else 1)
+
+
+@app.command()
+def smoke():
+    """The main job from end to end on virtual boards; the last line is a JSON object."""
+    from tools import smoke as smoke_module
+
+    result = smoke_module.run(progress)
+    print(json.dumps(result))
+
+
+@app.command()
+def sim(
+    seed: Annotated[int, typer.Option(help="Everything in the run comes from it.")] = 1,
+    boards: Annotated[int, typer.Option(min=1, max=20)] = 5,
+    seconds: Annotated[float, typer.Option(help="Virtual seconds of faults.")] = 30,
+    trace: Annotated[bool, typer.Option(help="A line per event, a column per board.")] = False,
+):
+    """One run of the simulator with faults and all checks; the last line is a JSON object."""
+    from tools import sim as simulator
+
+    report(simulator.run(seed, boards, seconds, trace=trace))
+
+
+@app.command()
+def fuzz(
+    runs: Annotated[int, typer.Option(min=1)] = 200,
+    boards: Annotated[int, typer.Option(min=1, max=20)] = 5,
+    seconds: Annotated[float, typer.Option(help="Virtual seconds of faults in each run.")] = 30,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first run.")] = 1,
+):
+    """Many runs of the simulator on all cores, up to the first violation."""
+    from tools import sim as simulator
+
+    report(simulator.fuzz(runs, boards, seconds, first_seed))
+
+
+@app.command()
+def rewrite():
+    """Make the generated parts of docs/protocol.md anew."""
+    from tools import tables
+
+    tables.PATH.write_text(tables.rewritten(tables.PATH.read_text()))
+
+
+@app.command()
+def pictures():
+    """Take the pictures in docs/ anew, from the running demo, on a screen of its own."""
+    from tools.pictures import PictureError, take
+
+    try:
+        take()
+    except PictureError as error:
+        fail(str(error))
+
+
+def report(result):
+    print(json.dumps(result))
+    raise typer.Exit(0 if result["ok"] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,499 @@
+"""The PC's end of the cluster: listens through the collector, polls boards, sends commands.
+
+Sans-IO, as the core is: no socket, no clock. Datagrams and the time in ms go in by `datagram` and
+`tick`; what is to be sent, what was heard and what became of commands is taken out by `outgoing`,
+`heard` and `finished`. `tools/link.py` and the viewer put a socket around it.
+
+A PC holds the cluster's key but is no member: it never votes, and no board waits for it. It draws
+an id from 0xE0..0xFE and an incarnation at random, and draws another id when it hears its own
+under a foreign incarnation. Its request numbers begin at random too: an OUTCOME does not name the
+incarnation of the PC, so a recorded one of an earlier session must not fit by its number.
+
+A command goes out as FORWARD and is repeated until an OUTCOME answers it. A board that does not
+know this PC in its present boot asks first: CHALLENGE, PROOF, FORWARD again (docs/protocol.md,
+rule 2). A repeated FORWARD has the same request number, so it is proposed once only.
+"""
+
+from dataclasses import dataclass, field
+
+from collector import envelope
+from raft.auth import KeyRing, cluster_hash
+from raft.intlist import IntList, set_command
+from raft.message import (
+    ACCEPTED,
+    ACK,
+    APPEND,
+    CHALLENGE,
+    COMMITTED,
+    FIRST_PC,
+    FORWARD,
+    LAST_PC,
+    OUTCOME,
+    OUTCOME_TEXTS,
+    POLL,
+    PROOF,
+    REJECTED,
+    STATUS,
+    UNKNOWN,
+    Message,
+)
+from raft.wire import FRAME_MAX, Codec
+from tools.air import airtime_us
+
+SUBSCRIBE_EVERY_MS = 1000
+COLLECTOR_SILENT_MS = 5000
+RESEND_MS = 250  # until a first OUTCOME is heard
+RESEND_ACCEPTED_MS = 1000  # the answer is on its way or lost: asking again repeats it
+COMMAND_TIMEOUT_MS = 5000
+POLL_TIMEOUT_MS = 150
+POLL_EVERY_MS = 2000  # round robin: what no ack tells (role, vote, uptime) is never older
+POLL_AGAIN_MS = 300  # a board that owes us news, but did not answer
+POLL_AIRTIME_SHARE = 0.02  # polls and their answers are bulk
+HEARD_LATELY_MS = 1000
+FIRST_REQUEST_MAX = 1 << 29  # half of a counter's range stays to count in
+LATE_DATAGRAMS = 64  # a sequence that is this far back came late; further back: a new collector
+
+SENT = "sent"
+CHALLENGED = "challenged"
+IN_LOG = "accepted"
+DONE = "committed"
+REFUSED = "rejected"
+UNSURE = "unknown"
+_FINAL = (DONE, REFUSED, UNSURE)
+
+
+@dataclass(slots=True)
+class Heard:
+    """One frame as the collector heard it, or as we gave it to the collector (`ours`).
+
+    `message` is None if the frame was dropped; `reason` then says why (wire.DROP_REASONS).
+    `database` is set on the STATUS that completed one: the integers at its applied_index.
+    """
+
+    at_ms: int
+    frame: bytes
+    message: Message | None
+    reason: str | None = None
+    ticks_ms: int | None = None  # collector's clock
+    rssi: int | None = None  # dBm, at the collector
+    mac: bytes | None = None
+    ours: bool = False
+    database: list[int] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Command:
+    """One 'set' on its way; `state` and what follows it change until `finished`."""
+
+    request: int
+    node: int
+    cell: int
+    value: int
+    data: bytes
+    started_ms: int
+    state: str = SENT
+    log_index: int = 0
+    log_term: int = 0
+    elapsed_ms: int = 0
+    reason: str = ""
+    due_ms: int = 0
+
+    @property
+    def finished(self):
+        return self.state in _FINAL
+
+    @property
+    def text(self):
+        """One sentence for the user."""
+        if self.state == SENT:
+            return "sent to board %d, waiting for its answer" % self.node
+        if self.state == CHALLENGED:
+            return "board %d asked who we are, answered" % self.node
+        if self.state == IN_LOG and not self.log_index:
+            return "board %d has taken it and passes it to the leader" % self.node
+        if self.state == IN_LOG:
+            return "in the leader's log at index %d, term %d" % (self.log_index, self.log_term)
+        if self.state == DONE:
+            return "committed at index %d in %d ms" % (self.log_index, self.elapsed_ms)
+        return self.reason
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the scheduler of polls knows of one board."""
+
+    boot: tuple | None = None  # (incarnation, epoch), None: polled, but never heard
+    heard_ms: int = 0
+    request: int = -1  # of the last poll
+    polled_ms: int = -POLL_EVERY_MS
+    told: tuple | None = None  # (applied index, digest or None), overheard
+    status: tuple | None = None  # the same, in its last STATUS
+    status_length: int = FRAME_MAX
+    piece: bytearray = field(default_factory=bytearray)
+    piece_of: tuple | None = None  # (applied index, digest, total) that the piece belongs to
+    database: tuple | None = None  # (applied index, [integers])
+
+    def wants(self, now_ms, known):
+        """How urgent a poll is: 0: the rest of its database is missing, 1: it has news,
+        2: its news are `known`, by (applied index, digest), 3: its turn, None: nothing is wanted.
+        """
+        waited_ms = now_ms - self.polled_ms
+        lately = now_ms - self.heard_ms < HEARD_LATELY_MS
+        if lately and self.piece_of and waited_ms >= POLL_TIMEOUT_MS:
+            return 0
+        if lately and self._has_news() and waited_ms >= POLL_AGAIN_MS:
+            return 2 if self.told in known else 1
+        return 3 if waited_ms >= POLL_EVERY_MS else None
+
+    def _has_news(self):
+        if self.status is None:
+            return True
+        if self.told is None:
+            return False
+        index, digest = self.told
+        if digest is None:  # a leader states no digest, only what it committed
+            return index > self.status[0]
+        return self.told != self.status
+
+
+class Station:
+    """This PC in cluster `cluster` (name) with `key` (bytes); `random_bytes(n)` as os.urandom.
+
+    Raises ValueError if the key is shorter than 16 or longer than 64 bytes.
+    """
+
+    def __init__(self, cluster, key, random_bytes, machine=IntList):
+        self._random_bytes = random_bytes
+        self._machine = machine
+        incarnation = 1 + int.from_bytes(random_bytes(2), "little") % 0xFFFF
+        self.codec = Codec(cluster_hash(cluster), KeyRing(key), self._draw_id(()), incarnation, 1)
+        self.counts = {
+            "datagrams": 0,
+            "bad_datagrams": 0,  # none of ours, damaged, or of another version
+            "lost_datagrams": 0,  # gaps in the collector's sequence
+            "frames": 0,
+            "refused": 0,
+            "torn_databases": 0,  # pieces whose digest does not fit
+            "id_changes": 0,
+        }
+        self.collector_heard_ms = None
+        self.collector_counts = {}
+        self.channel = None
+        self.refusal = None  # why the collector last refused a frame, as a sentence
+        self.wrong_key_ms = None  # when a frame of our cluster last failed authentication
+        self.authentic_ms = None  # when a board's frame last passed it
+        self.leader = None  # (term, node) of the newest AppendEntries
+        self.boards = {}
+        self._buf = bytearray(FRAME_MAX)
+        self._request = self._draw_number()
+        self._poll_request = self._draw_number()
+        self._poll = None  # (request, node, sent at ms)
+        self._next_poll_ms = 0
+        self._next_subscribe_ms = None
+        self._sequence = None
+        self._collector_ticks = None
+        self._pending = {}
+        self._proved = set()  # boards that this id answered a challenge of
+        self._outgoing = []
+        self._heard = []
+        self._finished = []
+
+    @property
+    def id(self):
+        return self.codec.src
+
+    @property
+    def wrong_key_frames(self):
+        """Frames of this cluster (by its name's hash) that failed authentication."""
+        return self.codec.drops["tag"] + self.codec.drops["key"]
+
+    def outgoing(self):
+        """Take the datagrams that are to be sent to the collector, oldest first."""
+        taken, self._outgoing = self._outgoing, []
+        return taken
+
+    def heard(self):
+        """Take the frames heard since the last call, oldest first."""
+        taken, self._heard = self._heard, []
+        return taken
+
+    def finished(self):
+        """Take the commands that came to an end since the last call."""
+        taken, self._finished = self._finished, []
+        return taken
+
+    def databases(self):
+        """{node: (applied index, [integers])} as the boards last reported them whole."""
+        return {n: seen.database for n, seen in sorted(self.boards.items()) if seen.database}
+
+    def tick(self, now_ms):
+        """Do what is due: subscribe, repeat commands, give up on them, poll."""
+        if self._next_subscribe_ms is None or now_ms >= self._next_subscribe_ms:
+            self._next_subscribe_ms = now_ms + SUBSCRIBE_EVERY_MS
+            self._outgoing.append(envelope.subscribe())
+        for command in list(self._pending.values()):
+            if now_ms - command.started_ms >= COMMAND_TIMEOUT_MS:
+                self._give_up(command, now_ms)
+            elif now_ms >= command.due_ms:
+                self._forward(command, now_ms)
+        self.poll_if_due(now_ms)
+
+    def datagram(self, data, now_ms):
+        """Take one datagram, whatever it holds: what is none of ours is counted and dropped."""
+        self.counts["datagrams"] += 1
+        kind = envelope.kind_of(data)
+        if kind == envelope.FRAMES:
+            read = envelope.read_frames(data)
+            if read is not None:
+                self.collector_heard_ms = now_ms
+                self._count_gap(read[0])
+                for record in read[1]:
+                    self._hear(record, now_ms)
+                return
+        elif kind == envelope.WELCOME:
+            read = envelope.read_welcome(data)
+            if read is not None:
+                self.collector_heard_ms = now_ms
+                self._welcome(*read)
+                return
+        elif kind == envelope.REFUSED:
+            reason = envelope.read_refused(data)
+            if reason is not None:
+                self.counts["refused"] += 1
+                self.refusal = envelope.REFUSED_TEXTS.get(reason, "refused for reason %d" % reason)
+                return
+        self.counts["bad_datagrams"] += 1
+
+    def set(self, node, index, value, now_ms):
+        """Start 'set `index` to `value`' at board `node`; return its Command.
+
+        Raises ValueError, with a sentence for the user, if a number is out of range.
+        """
+        if not 1 <= node < FIRST_PC:
+            raise ValueError("board %d is outside 1..%d" % (node, FIRST_PC - 1))
+        data = set_command(index, value)
+        self._request += 1
+        command = Command(self._request, node, index, value, data, now_ms)
+        self._pending[command.request] = command
+        self._forward(command, now_ms)
+        return command
+
+    def poll(self, node, now_ms):
+        """Ask board `node` for its STATUS, from the first byte of its database still missing."""
+        seen = self.boards.setdefault(node, _Seen())
+        self._poll_request += 1
+        message = Message()
+        message.type = POLL
+        message.dst = node
+        message.request = self._poll_request
+        message.offset = len(seen.piece)
+        length = self._send(message, now_ms)
+        cost_us = airtime_us(length) + airtime_us(seen.status_length)
+        seen.polled_ms = now_ms
+        seen.request = self._poll_request
+        self._poll = (self._poll_request, node, now_ms)
+        self._next_poll_ms = now_ms + cost_us / 1000 / POLL_AIRTIME_SHARE
+
+    def poll_if_due(self, now_ms):
+        """Poll the board that needs it most, if the airtime share allows one more."""
+        if self._poll is not None and now_ms - self._poll[2] < POLL_TIMEOUT_MS:
+            return
+        self._poll = None
+        silent = self.collector_heard_ms is None
+        if silent or now_ms - self.collector_heard_ms > COLLECTOR_SILENT_MS:
+            return
+        if now_ms < self._next_poll_ms:
+            return
+        known = {seen.status for seen in self.boards.values()}
+        waiting = []
+        for node, seen in self.boards.items():
+            wish = seen.wants(now_ms, known)
+            if wish is not None:
+                waiting.append((wish, seen.polled_ms, node))
+        if waiting:
+            self.poll(min(waiting)[2], now_ms)
+
+    def _draw_id(self, taken):
+        free = [i for i in range(FIRST_PC, LAST_PC + 1) if i not in taken]
+        return free[int.from_bytes(self._random_bytes(2), "little") % len(free)]
+
+    def _draw_number(self):
+        return int.from_bytes(self._random_bytes(4), "little") % FIRST_REQUEST_MAX
+
+    def _send(self, message, now_ms):
+        """Put a frame into a SEND datagram; return the frame's length."""
+        length = self.codec.encode(message, self._buf)
+        frame = bytes(self._buf[:length])
+        self._outgoing.append(envelope.send(frame))
+        self._heard.append(Heard(now_ms, frame, message, ours=True))
+        return length
+
+    def _forward(self, command, now_ms):
+        message = Message()
+        message.type = FORWARD
+        message.dst = command.node
+        message.request = command.request
+        message.data = command.data
+        self._send(message, now_ms)
+        command.due_ms = now_ms + (RESEND_ACCEPTED_MS if command.state == IN_LOG else RESEND_MS)
+
+    def _give_up(self, command, now_ms):
+        seconds = COMMAND_TIMEOUT_MS // 1000
+        if command.node not in self._proved:
+            # A board takes no command of a PC that never proved itself: this answer is certain.
+            text = "rejected: no answer from board %d within %d s, nothing was changed"
+            command.reason = text % (command.node, seconds)
+            self._finish(command, REFUSED, now_ms)
+            return
+        if command.log_index:
+            command.reason = (
+                "unknown: in the leader's log at index %d, but not committed within %d s;"
+                " it may still be" % (command.log_index, seconds)
+            )
+        else:
+            command.reason = (
+                "unknown: no answer from board %d within %d s; the change may still be committed"
+                % (command.node, seconds)
+            )
+        self._finish(command, UNSURE, now_ms)
+
+    def _finish(self, command, state, now_ms):
+        command.state = state
+        command.elapsed_ms = now_ms - command.started_ms
+        del self._pending[command.request]
+        self._finished.append(command)
+
+    def _count_gap(self, sequence):
+        last = self._sequence
+        if last is not None and sequence != 1:
+            gap = sequence - last - 1
+            if gap >= 0:
+                self.counts["lost_datagrams"] += gap
+            elif gap >= -LATE_DATAGRAMS:
+                self.counts["lost_datagrams"] = max(0, self.counts["lost_datagrams"] - 1)
+                return
+        self._sequence = sequence
+
+    def _welcome(self, ticks_ms, channel, counts):
+        if self._collector_ticks is not None and ticks_ms < self._collector_ticks:
+            self._sequence = None  # it rebooted and counts anew: that is no loss
+        self._collector_ticks = ticks_ms
+        self.channel = channel
+        self.collector_counts = counts
+
+    def _hear(self, record, now_ms):
+        ticks_ms, rssi, mac, frame = record
+        self.counts["frames"] += 1
+        message = Message()
+        reason = self.codec.decode(frame, len(frame), message)
+        heard = Heard(now_ms, frame, None if reason else message, reason, ticks_ms, rssi, mac)
+        self._heard.append(heard)
+        if reason is not None:
+            if reason in ("tag", "key"):
+                self.wrong_key_ms = now_ms
+            return
+        if message.src == self.id and message.incarnation != self.codec.incarnation:
+            self._change_id(now_ms)
+        if not 1 <= message.src < FIRST_PC:
+            return
+        self.authentic_ms = now_ms
+        seen = self._seen(message)
+        seen.heard_ms = now_ms
+        if message.type == APPEND:
+            seen.told = (message.commit_index, None)
+            if self.leader is None or message.term >= self.leader[0]:
+                self.leader = (message.term, message.src)
+        elif message.type == ACK:
+            seen.told = (message.applied_index, message.digest)
+        elif message.type == STATUS:
+            self._status(message, seen, heard)
+        elif message.dst == self.id:
+            if message.type == CHALLENGE:
+                self._answer(message, now_ms)
+            elif message.type == OUTCOME:
+                self._outcome(message, now_ms)
+
+    def _seen(self, message):
+        """What is known of the sender in its present boot: a reboot forgets the database."""
+        boot = (message.incarnation, message.epoch)
+        seen = self.boards.setdefault(message.src, _Seen(boot))
+        if seen.boot is None:
+            seen.boot = boot
+        elif boot > seen.boot:
+            seen = self.boards[message.src] = _Seen(boot)
+        return seen
+
+    def _change_id(self, now_ms):
+        """Somebody else has our id: leave it. What was under way was answered to both of us."""
+        self.counts["id_changes"] += 1
+        self.codec.src = self._draw_id((self.id,))
+        self._poll = None
+        self._proved.clear()
+        for command in list(self._pending.values()):
+            command.reason = "unknown: another PC had our id, so its answers may be meant for it"
+            self._finish(command, UNSURE, now_ms)
+
+    def _answer(self, message, now_ms):
+        proof = Message()
+        proof.type = PROOF
+        proof.dst = message.src
+        proof.data = message.data
+        self._send(proof, now_ms)
+        self._proved.add(message.src)
+        for command in self._pending.values():
+            if command.node == message.src:
+                if command.state == SENT:
+                    command.state = CHALLENGED
+                self._forward(command, now_ms)
+
+    def _outcome(self, message, now_ms):
+        command = self._pending.get(message.request)
+        if command is None or command.node != message.src:
+            return
+        if message.heard_epoch != self.codec.epoch:
+            return
+        if message.index:
+            command.log_index = message.index
+            command.log_term = message.entry_term
+        if message.code == ACCEPTED:
+            command.state = IN_LOG
+            command.due_ms = now_ms + RESEND_ACCEPTED_MS
+        elif message.code == COMMITTED:
+            self._finish(command, DONE, now_ms)
+        elif message.code == UNKNOWN or message.code < REJECTED:
+            command.reason = OUTCOME_TEXTS[UNKNOWN]
+            self._finish(command, UNSURE, now_ms)
+        else:
+            command.reason = OUTCOME_TEXTS.get(message.code, "rejected: code %d" % message.code)
+            self._finish(command, REFUSED, now_ms)
+
+    def _status(self, message, seen, heard):
+        if message.dst != self.id or message.request != seen.request:
+            return  # another PC's, or a recorded one: only an answer to our last poll is fresh
+        if self._poll and self._poll[:2] == (message.request, message.src):
+            self._poll = None
+        seen.status = (message.applied_index, message.digest)
+        # What an older ack said is answered by this; a newer one will say it again.
+        seen.told = seen.status
+        seen.status_length = len(heard.frame)
+        of = (message.applied_index, message.digest, message.total)
+        if message.offset == 0 or seen.piece_of != of:
+            seen.piece.clear()
+            seen.piece_of = of
+        if message.offset == len(seen.piece):
+            seen.piece += message.data
+        if len(seen.piece) < message.total:
+            return
+        machine = self._machine()
+        try:
+            machine.restore(bytes(seen.piece))
+            whole = machine.digest() == message.digest
+        except ValueError:
+            whole = False
+        if whole:
+            heard.database = list(machine.values)
+            seen.database = (message.applied_index, heard.database)
+        elif message.total:
+            self.counts["torn_databases"] += 1
+        seen.piece.clear()
+        seen.piece_of = None

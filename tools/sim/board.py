@@ -1,0 +1,229 @@
+"""One simulated board: the real driver, journal and core over a radio and a flash in memory.
+
+What a power cut leaves is `image`; driver, receive ring and the core's memory are gone with it.
+"""
+
+from collections import deque
+from random import Random
+
+from firmware.driver import Driver
+from firmware.journal import Journal
+from raft.intlist import IntList
+from raft.wire import FRAME_MAX
+
+RING_BYTES = 8192  # what firmware.radio asks ESP-NOW for
+RING_OVERHEAD = 13  # bytes of a frame's record in that ring beside its payload
+FREE_HEAP = 100_000  # bytes; telemetry only
+_DRIFT = 1_000_000
+
+
+class PowerCut(Exception):
+    """The power goes in the middle of a flash write; raised through the driver, which ends."""
+
+
+class Store:
+    """The journal's store: what `sync` has not finished is lost with the power.
+
+    Each sync takes `write_us`, and with probability `stall` `stall_us` more (a sector erase), in
+    which the board does nothing else: it sends late and lets its receive ring fill.
+    """
+
+    def __init__(self, board):
+        self._board = board
+        self._image = board.image
+        self._pending = bytearray()
+        self._at = 0
+
+    def read(self, n):
+        """The next `n` bytes from the beginning on, fewer at the end."""
+        piece = bytes(self._image[self._at : self._at + n])
+        self._at += len(piece)
+        return piece
+
+    def append(self, buf):
+        self._pending += buf
+
+    def sync(self):
+        board = self._board
+        if board.cut_at_sync:
+            board.cut_at_sync -= 1
+            if not board.cut_at_sync:
+                # NOR keeps what was programmed before the power went; littlefs all or nothing.
+                torn = board.random.randrange(len(self._pending) + 1) if board.tears else 0
+                self._image += self._pending[:torn]
+                raise PowerCut()
+        self._image += self._pending
+        self._pending = bytearray()
+        board.elapsed_us += board.write_us
+        if board.stall and board.random.random() < board.stall:
+            board.elapsed_us += board.stall_us
+
+    def cut(self, length):
+        """Keep the first `length` bytes."""
+        del self._image[length:]
+
+
+class DurableView:
+    """What the board's flash surely holds: `term`, `vote` and the terms of its log's entries.
+
+    Kept beside the image, by the records that were synced, so that no check has to parse it.
+    """
+
+    def __init__(self):
+        self.term = 0
+        self.vote = 0
+        self.terms = []
+
+    def holds(self, index, term):
+        return index <= len(self.terms) and self.terms[index - 1] == term
+
+
+class WatchedJournal(Journal):
+    """The journal, telling `view` what became durable."""
+
+    def __init__(self, store, view):
+        super().__init__(store)
+        self._noted = []
+        self._durable = view
+
+    def recover(self):
+        found = super().recover()
+        view = self._durable
+        view.term, view.vote = found.term, found.vote
+        view.terms = [entry[0] for entry in found.entries]
+        return found
+
+    def hard_state(self, term, vote):
+        super().hard_state(term, vote)
+        self._noted.append((0, term, vote))
+
+    def entry(self, index, entry):
+        super().entry(index, entry)
+        self._noted.append((index, entry[0], 0))
+
+    def sync(self):
+        super().sync()
+        view = self._durable
+        for index, term, vote in self._noted:
+            if index:
+                del view.terms[index - 1 :]
+                view.terms.append(term)
+            else:
+                view.term, view.vote = term, vote
+        self._noted.clear()
+
+
+class Machine(IntList):
+    """The database, telling `heard(command)` of each command that it is given."""
+
+    def __init__(self, size, heard):
+        super().__init__(size)
+        self._heard = heard
+
+    def apply(self, command):
+        self._heard(command)
+        return super().apply(command)
+
+
+class Board:
+    """One member `id`. `drift` in parts per million: how much faster its clock runs.
+
+    `transmit(board, frame)` takes what the radio sends; `commanded(board, command)` hears of each
+    command that the state machine is given.
+    """
+
+    def __init__(self, config, mac, seed, transmit, commanded, drift=0):
+        self.config = config
+        self.id = config.id
+        self.mac = mac
+        self.random = Random(seed)
+        self.image = bytearray()
+        self.durable = DurableView()
+        self.driver = None
+        self.boots = 0
+        # The radio port: ESP-NOW's receive ring, in bytes, the newest frame dropped when full.
+        self.frame = bytearray(FRAME_MAX)
+        self.rssi = 0
+        self.ring_drops = 0
+        self._ring = deque()
+        self._ring_bytes = 0
+        # The flash: how slow it is, and when the power goes in the middle of a write.
+        self.write_us = 0
+        self.stall = 0.0
+        self.stall_us = 0
+        self.cut_at_sync = 0  # 1: the next sync is cut; 0: none
+        self.tears = False
+        # Time: what this step has used so far, when the next one may begin, when it has to.
+        self.elapsed_us = 0
+        self.busy_until_us = 0
+        self.wake_us = 0
+        self.timer_us = None  # the world's earliest timer for this board
+        self._zero_us = 0
+        self._rate = _DRIFT + drift
+        self._transmit = transmit
+        self._commanded = commanded
+
+    @property
+    def alive(self):
+        return self.driver is not None
+
+    @property
+    def raft(self):
+        return self.driver.raft
+
+    def boot(self, now_us):
+        """Power on. Raises PowerCut, firmware.journal.JournalDamaged."""
+        self.boots += 1
+        # Boards are switched on apart from each other, and count from there.
+        self._zero_us = now_us - self.random.randrange(1_000_000)
+        self.elapsed_us = 0
+        self._ring.clear()
+        self._ring_bytes = 0
+        driver = Driver(
+            self.config,
+            self,
+            WatchedJournal(Store(self), self.durable),
+            Machine(self.config.size, lambda command: self._commanded(self, command)),
+            self.random.randbytes,
+            self.random.randrange,
+            lambda: FREE_HEAP,
+        )
+        driver.start(self.local_ms(now_us))
+        self.driver = driver
+
+    def power_off(self):
+        self.driver = None
+        self.cut_at_sync = 0
+
+    def local_ms(self, now_us):
+        """The world's time on this board's own clock."""
+        return (now_us - self._zero_us) * self._rate // (_DRIFT * 1000)
+
+    def world_us(self, local_ms):
+        """The first moment of the world's time at which this board's clock shows `local_ms`."""
+        return self._zero_us - (-local_ms * 1000 * _DRIFT // self._rate)
+
+    # The driver's radio.
+
+    def receive(self):
+        """Length of the next frame, left in `frame`; 0 if there is none."""
+        if not self._ring:
+            return 0
+        frame, self.rssi = self._ring.popleft()
+        length = len(frame)
+        self._ring_bytes -= length + RING_OVERHEAD
+        self.frame[:length] = frame
+        return length
+
+    def send(self, view):
+        self._transmit(self, bytes(view))
+        return True
+
+    def hear(self, frame, rssi):
+        """A frame has arrived at the antenna."""
+        size = len(frame) + RING_OVERHEAD
+        if self._ring_bytes + size > RING_BYTES:
+            self.ring_drops += 1
+            return
+        self._ring_bytes += size
+        self._ring.append((frame, rssi))
