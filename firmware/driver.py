@@ -6,13 +6,19 @@ promise anything that it could not write.
 """
 
 from raft.auth import KeyRing, cluster_hash
-from raft.core import Raft
+from raft.core import NotLeader, Raft
 from raft.freshness import Freshness
 from raft.message import (
+    ACCEPTED,
     ACK,
+    BAD_ORDER,
     CHALLENGE,
     EVERYONE,
     FORWARD,
+    NO_LEADER,
+    NOT_A_VOTER,
+    ORDER,
+    ORDER_TRANSFER,
     OUTCOME,
     POLL,
     PROOF,
@@ -125,6 +131,9 @@ class Driver:
         if kind == FORWARD:
             if self._is_fresh(message, now_ms):
                 self.proposals.on_forward(message)
+        elif kind == ORDER:
+            if self._is_fresh(message, now_ms):
+                self._obey(message)
         elif kind == OUTCOME:
             self.proposals.on_outcome(message, self.codec.epoch)
         elif kind == POLL:
@@ -150,6 +159,19 @@ class Driver:
             challenge = self.raft.outbox.late(CHALLENGE, message.src, self.raft.term)
             challenge.data = self.freshness.nonce
         return False
+
+    def _obey(self, message):
+        """Only the leader can; ACCEPTED says that it has begun."""
+        code = BAD_ORDER
+        if message.order == ORDER_TRANSFER:
+            try:
+                self.raft.transfer(message.member)
+                code = ACCEPTED
+            except NotLeader:
+                code = NO_LEADER
+            except ValueError:
+                code = NOT_A_VOTER
+        self.proposals.answer_order(message, code)
 
     def _answer_poll(self, message, now_ms):
         raft = self.raft

@@ -26,6 +26,8 @@ from raft.message import (
     LEADER,
     NOBODY,
     OUTCOME,
+    PRE,
+    PRE_CANDIDATE,
     ROLE_NAMES,
     STATUS,
     SUCCESS,
@@ -455,6 +457,14 @@ class Model:
                 self._advance(self.commit_index)
 
     def _vote_request(self, board, message, now_ms):
+        if message.flags & PRE:
+            # Thesis 9.6: it asks in no new term, votes for nobody, and hears no leader.
+            if board.role not in (PRE_CANDIDATE, CANDIDATE):
+                text = "board %d hears no leader and asks for pre-votes" % board.node
+                self._event(now_ms, ELECTION, board.node, text)
+            self._role(board, PRE_CANDIDATE, now_ms)
+            board.leader = NOBODY
+            return
         if board.role != CANDIDATE:
             text = "board %d stands for election in term %d" % (board.node, message.term)
             self._event(now_ms, ELECTION, board.node, text)
@@ -464,6 +474,8 @@ class Model:
         board.last_index = message.last_index
 
     def _vote(self, board, message, now_ms):
+        if message.flags & PRE:
+            return
         if message.flags & GRANTED and message.dst < FIRST_PC:
             if board.vote not in (None, NOBODY, message.dst):
                 text = "board %d voted for %d and for %d in term %d" % (

@@ -23,7 +23,8 @@ from raft.message import NOBODY
 FRESH_MS = 1500  # how long a changed value stays lit
 COMPACT_FROM = 7  # boards: from here on the columns are narrow, and signs stand for words
 WIDEST, WIDEST_COMPACT = "▲ candidate", "-12345"  # what a column must hold
-SIGNS = {"leader": "♛", "candidate": "▲", "follower": "●"}
+SIGNS = {"leader": "♛", "candidate": "▲", "pre-candidate": "△", "follower": "●"}
+SHORT = {"pre-candidate": "pre-vote"}  # a column is as wide as "candidate"
 UNKNOWN = "·"
 NO_PARENT = QModelIndex()
 
@@ -34,7 +35,7 @@ def _role(board, compact):
     if board.role is None:
         return None
     sign = SIGNS[board.role_name]
-    return sign if compact else f"{sign} {board.role_name}"
+    return sign if compact else f"{sign} {SHORT.get(board.role_name, board.role_name)}"
 
 
 def _vote(board, compact):
@@ -46,7 +47,8 @@ ROWS = (
     (
         "role",
         "leader: all changes go through it. follower: repeats the leader's log.\n"
-        "candidate: asks the others for their votes.",
+        "pre-vote: hears no leader, asks whether others do. "
+        "candidate: asks for their votes.",
         _role,
     ),
     (

@@ -26,7 +26,7 @@ from PyQt6.QtGui import (
 from PyQt6.QtWidgets import QToolTip, QWidget
 
 from host_ui import theme
-from raft.message import APPEND, CANDIDATE, FIRST_PC, LEADER
+from raft.message import APPEND, CANDIDATE, FIRST_PC, LEADER, PRE_CANDIDATE
 
 FLIGHT_MS = 450  # a frame is on the air for about a millisecond: the picture is slowed
 PULSE_MS = 600
@@ -273,7 +273,7 @@ class Ring(QWidget):
             box = QRectF(point.x() - side, point.y() - side, 2 * side, 2 * side)
             painter.drawRoundedRect(box, size * 0.22, size * 0.22)
             self._paint_crown(painter, QPointF(point.x(), point.y() - side), size, leads)
-        elif board.role == CANDIDATE and not board.silent:
+        elif board.role in (CANDIDATE, PRE_CANDIDATE) and not board.silent:
             painter.drawPolygon(_triangle(point, size * 1.25))
         else:
             painter.drawEllipse(point, size, size)
@@ -310,7 +310,8 @@ class Ring(QWidget):
         look = self._look
         centre = Qt.AlignmentFlag.AlignCenter
         painter.setPen(QColor(look.dim if board.silent else look.text))
-        lift = size * 0.2 if board.role == CANDIDATE and not board.silent else 0
+        standing = board.role in (CANDIDATE, PRE_CANDIDATE) and not board.silent
+        lift = size * 0.2 if standing else 0
         big = self._font(8 if size > 30 else 3, bold=True)
         painter.setFont(big)
         high = QFontMetricsF(big).height()

@@ -15,10 +15,12 @@ from raft.message import (
     APPEND,
     CHALLENGE,
     FORWARD,
+    ORDER,
     OUTCOME,
     POLL,
     PROOF,
     STATUS,
+    TIMEOUT_NOW,
     VOTE,
     VOTE_REQUEST,
 )
@@ -56,6 +58,8 @@ MARKS = {
     STATUS: (CROSS, GREEN, "status"),
     CHALLENGE: (DIAMOND, PURPLE, "challenge"),
     PROOF: (DIAMOND, VERMILION, "proof"),
+    ORDER: (SQUARE, ORANGE, "order"),
+    TIMEOUT_NOW: (TRIANGLE, SKY, "take over"),
 }
 LOADED_APPEND = (DOT, BLUE, "entries")
 

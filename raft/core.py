@@ -25,6 +25,8 @@ from raft.message import (
     LEADER,
     NOBODY,
     NOOP,
+    PRE_CANDIDATE,
+    TIMEOUT_NOW,
     VOTE,
     VOTE_REQUEST,
 )
@@ -35,8 +37,8 @@ class NotLeader(Exception):
     """Only the leader appends; `Raft.leader` is the hint where to go (NOBODY: none is known)."""
 
 
-class LogFull(Exception):
-    """As many entries as the window holds wait for a majority: try again when some committed."""
+class Busy(Exception):
+    """No room now: too many uncommitted entries, or leadership is being handed over."""
 
 
 class Raft:
@@ -69,12 +71,16 @@ class Raft:
         self.applied_index = 0
         self.now_ms = 0
         self.election_at_ms = 0
-        # Candidate: who granted. Leader: what each follower has, when to speak next.
+        self.heard_leader_ms = 0
+        self.silent_until_ms = 0
+        # Candidates: who granted. Leader: what each follower has, when to speak next, and whom it
+        # hands over to until when.
         self.granted = []
         self.followers = {}
         self.sent_index = 0
         self.heartbeat_at_ms = 0
-        self.commit_changed = False
+        self.transfer_to = NOBODY
+        self.transfer_until_ms = 0
 
     def restore(self, term, vote, entries):
         """Take over what the journal holds, before the first step."""
@@ -86,8 +92,13 @@ class Raft:
         self.durable_index = self.log.last_index
 
     def start(self, now_ms):
-        """Begin as follower (§5.2) at `now_ms`."""
+        """Begin as follower (§5.2) at `now_ms`.
+
+        A reboot forgets what was promised to a leader: for the longest promise there is, no vote
+        is given (docs/protocol.md, rule 4).
+        """
         self.now_ms = now_ms
+        self.silent_until_ms = now_ms + self.settings.promise_ms
         self.become_follower(self.term, NOBODY)
         election.reset_timer(self)
 
@@ -98,6 +109,10 @@ class Raft:
         self.now_ms = now_ms
         if message.type not in _HANDLERS or message.src not in self.peers:
             return
+        if message.type == VOTE_REQUEST and election.is_bound(self, message.flags):
+            # Not even its term counts: else a board that hears no leader would depose the one that
+            # all others hear (thesis 4.2.3).
+            return
         if message.term > self.term:
             # All servers: a higher term makes us its follower (§5.1).
             self.become_follower(message.term, NOBODY)
@@ -107,7 +122,7 @@ class Raft:
         """The time is now `now_ms`: do what is due."""
         self.now_ms = now_ms
         if self.role == LEADER:
-            replication.speak_if_due(self)
+            replication.lead(self)
         else:
             election.campaign_if_due(self)
 
@@ -115,22 +130,38 @@ class Raft:
         """When `tick` has something to do again."""
         if self.role == LEADER:
             return self.heartbeat_at_ms
-        if self.role == CANDIDATE:
-            return min(self.election_at_ms, self.heartbeat_at_ms)
-        return self.election_at_ms
+        if self.role == FOLLOWER:
+            return self.election_at_ms
+        return min(self.election_at_ms, self.heartbeat_at_ms)
 
     def propose(self, command):
         """Append `command` (bytes) to the leader's log; return its index (§5.3).
 
-        Raises NotLeader, or LogFull if `settings.window` entries wait already.
+        Raises NotLeader, or Busy if `settings.window` entries wait already, or if leadership is
+        being handed over: a log that grows would never let its successor catch up (thesis 3.10).
         """
         if self.role != LEADER:
             raise NotLeader()
+        if self.transfer_to != NOBODY:
+            raise Busy()
         if self.log.last_index - self.commit_index >= self.settings.window:
-            raise LogFull()
+            raise Busy()
         index = self.append_own(COMMAND, command)
         self.heartbeat_at_ms = self.now_ms
         return index
+
+    def transfer(self, target):
+        """Hand leadership over to voter `target` (thesis 3.10), or try to for an election timeout.
+
+        Raises NotLeader, or ValueError if `target` is no other voter.
+        """
+        if self.role != LEADER:
+            raise NotLeader()
+        if target not in self.followers:
+            raise ValueError("board %d is no voter that could take over" % target)
+        self.transfer_to = target
+        self.transfer_until_ms = self.now_ms + self.settings.election_max_ms
+        self.heartbeat_at_ms = self.now_ms
 
     def append_own(self, kind, data):
         """Leader append-only (§5.4.3): the one place where a leader's log grows."""
@@ -178,6 +209,16 @@ class Raft:
         self.leader = leader
         self.granted.clear()
         self.followers.clear()
+        self.transfer_to = NOBODY
+
+    def become_pre_candidate(self):
+        """Ask first whether others would vote for us, in no new term (thesis 9.6)."""
+        assert self.role != LEADER
+        self.role = PRE_CANDIDATE
+        self.leader = NOBODY
+        self.granted.clear()
+        self.granted.append(self.me)
+        election.reset_timer(self)
 
     def become_candidate(self):
         """A new term, a vote for oneself (§5.2)."""
@@ -201,7 +242,7 @@ class Raft:
         self.granted.clear()
         self.followers.clear()
         for peer in self.peers:
-            self.followers[peer] = replication.Follower()
+            self.followers[peer] = replication.Follower(self.now_ms)
         self.sent_index = self.log.last_index
         self.append_own(NOOP, b"")
         self.heartbeat_at_ms = self.now_ms
@@ -215,4 +256,5 @@ _HANDLERS = {
     ACK: replication.on_ack,
     VOTE_REQUEST: election.on_vote_request,
     VOTE: election.on_vote,
+    TIMEOUT_NOW: election.on_timeout_now,
 }

@@ -1,6 +1,20 @@
-"""Leader election (§5.2) and its restriction (§5.4.1)."""
+"""Leader election (§5.2), its restriction (§5.4.1), and what keeps it from disturbing anybody:
+pre-votes (thesis 9.6), voters that stay with the leader they hear (thesis 4.2.3), handing over
+(thesis 3.10)."""
 
-from raft.message import CANDIDATE, EVERYONE, GRANTED, NOBODY, VOTE, VOTE_REQUEST
+from raft.message import (
+    CANDIDATE,
+    EVERYONE,
+    FOLLOWER,
+    GRANTED,
+    LEADER,
+    NOBODY,
+    PRE,
+    PRE_CANDIDATE,
+    TRANSFER,
+    VOTE,
+    VOTE_REQUEST,
+)
 
 
 def reset_timer(raft):
@@ -14,47 +28,90 @@ def campaign_if_due(raft):
     """No leader heard for an election timeout: stand (§5.2). A candidate repeats itself, because a
     broadcast is never retried by the radio."""
     if raft.now_ms >= raft.election_at_ms:
-        raft.become_candidate()
-        if len(raft.granted) >= raft.majority():
-            raft.become_leader()
-        else:
-            _ask_for_votes(raft)
-    elif raft.role == CANDIDATE and raft.now_ms >= raft.heartbeat_at_ms:
-        _ask_for_votes(raft)
+        raft.become_pre_candidate()
+        _ask_for_votes(raft, PRE)
+        _count(raft)
+    elif raft.role != FOLLOWER and raft.now_ms >= raft.heartbeat_at_ms:
+        _ask_for_votes(raft, PRE if raft.role == PRE_CANDIDATE else 0)
 
 
-def _ask_for_votes(raft):
+def _stand(raft, flags):
+    raft.become_candidate()
+    _ask_for_votes(raft, flags)
+    _count(raft)
+
+
+def _count(raft):
+    """A majority of pre-votes makes a candidate (thesis 9.6), one of votes a leader (§5.2)."""
+    if len(raft.granted) < raft.majority():
+        return
+    if raft.role == PRE_CANDIDATE:
+        _stand(raft, 0)
+    else:
+        raft.become_leader()
+
+
+def _ask_for_votes(raft, flags):
     raft.heartbeat_at_ms = raft.now_ms + raft.settings.heartbeat_ms
     request = raft.outbox.late(VOTE_REQUEST, EVERYONE, raft.term)
     request.last_index = raft.log.last_index
     request.last_term = raft.log.last_term
-    request.flags = 0
+    request.flags = flags
+
+
+def is_bound(raft, flags):
+    """True if no vote and no pre-vote may be given now, whoever asks.
+
+    After a reboot, because promises were forgotten; else while a leader is heard (thesis 4.2.3),
+    unless that leader itself hands over (thesis 3.10).
+    """
+    if raft.now_ms < raft.silent_until_ms:
+        return True
+    if flags & TRANSFER:
+        return False
+    if raft.role == LEADER:
+        return True  # it knows itself when it has lost its majority
+    since_ms = raft.now_ms - raft.heard_leader_ms
+    return raft.leader != NOBODY and since_ms < raft.settings.election_min_ms
 
 
 def on_vote_request(raft, message):
-    """RequestVote RPC, receiver (Figure 2)."""
+    """RequestVote RPC, receiver (Figure 2), and the same for a pre-vote (thesis 9.6)."""
+    pre = message.flags & PRE
     grant = (
         # 1. Reply false if the candidate's term is old (§5.1).
         message.term == raft.term
-        # 2. One vote a term, first come first served (§5.2)...
-        and raft.vote in (NOBODY, message.src)
+        # 2. One vote a term, first come first served (§5.2); a pre-vote is for the next term...
+        and (pre or raft.vote in (NOBODY, message.src))
         # ...and only for a log that holds all that is committed (§5.4.1).
         and raft.log.is_up_to_date(message.last_index, message.last_term)
     )
-    if grant:
+    if grant and not pre:
         if raft.vote == NOBODY:
             raft.vote = message.src
             raft.unsaved = True
         reset_timer(raft)
     answer = raft.outbox.late(VOTE, message.src, raft.term)
-    answer.flags = GRANTED if grant else 0
+    answer.flags = (GRANTED if grant else 0) | pre
 
 
 def on_vote(raft, message):
-    """RequestVote RPC, answer: votes from a majority make a leader (§5.2)."""
-    if raft.role != CANDIDATE or message.term != raft.term or message.dst != raft.me:
+    """RequestVote RPC, answer. Pre-votes count for nothing but pre-votes."""
+    if message.term != raft.term or message.dst != raft.me:
+        return
+    if raft.role != (PRE_CANDIDATE if message.flags & PRE else CANDIDATE):
         return
     if message.flags & GRANTED and message.src not in raft.granted:
         raft.granted.append(message.src)
-        if len(raft.granted) >= raft.majority():
-            raft.become_leader()
+        _count(raft)
+
+
+def on_timeout_now(raft, message):
+    """The leader of this term hands over to us: stand at once, without asking first (thesis 3.10).
+
+    Safe when played back: it counts in its own term only, and that term's leader has given up its
+    lease before it sent it.
+    """
+    is_order = message.dst == raft.me and message.term == raft.term and message.src == raft.leader
+    if is_order and raft.role == FOLLOWER and raft.now_ms >= raft.silent_until_ms:
+        _stand(raft, TRANSFER)

@@ -31,6 +31,8 @@ POLL = const(7)
 STATUS = const(8)
 CHALLENGE = const(9)
 PROOF = const(10)
+TIMEOUT_NOW = const(11)
+ORDER = const(12)
 
 TYPE_NAMES = {
     APPEND: "AppendEntries",
@@ -43,6 +45,8 @@ TYPE_NAMES = {
     STATUS: "Status",
     CHALLENGE: "Challenge",
     PROOF: "Proof",
+    TIMEOUT_NOW: "TimeoutNow",
+    ORDER: "Order",
 }
 
 # Kinds of log entries: the low four bits of an entry's first byte on the air.
@@ -53,11 +57,18 @@ COMMAND = const(1)
 FOLLOWER = const(0)
 CANDIDATE = const(1)
 LEADER = const(2)
-ROLE_NAMES = ("follower", "candidate", "leader")
+PRE_CANDIDATE = const(3)
+ROLE_NAMES = ("follower", "candidate", "leader", "pre-candidate")
 
-# Flags of an ACK and of a VOTE.
+# Flags of an ACK; of a VOTE; of a VOTE_REQUEST and its VOTE; of a VOTE_REQUEST.
 SUCCESS = const(1)
 GRANTED = const(1)
+PRE = const(2)
+TRANSFER = const(4)
+
+# What an ORDER asks of the leader.
+ORDER_TRANSFER = const(1)
+ORDER_TEXTS = {ORDER_TRANSFER: "hand leadership over"}
 
 # What becomes of a proposal. From REJECTED on it is a certain no; after UNKNOWN the command may or
 # may not be applied.
@@ -70,6 +81,14 @@ BUSY = const(17)
 LOST = const(18)
 BAD_COMMAND = const(19)
 BAD_INDEX = const(20)
+BAD_SIZE = const(21)
+OVERFLOW = const(22)
+MISMATCH = const(23)
+NOT_A_NUMBER = const(24)
+FULL = const(25)
+
+NOT_A_VOTER = const(26)
+BAD_ORDER = const(27)
 
 OUTCOME_TEXTS = {
     ACCEPTED: "taken, not committed yet",
@@ -78,8 +97,15 @@ OUTCOME_TEXTS = {
     NO_LEADER: "rejected: no leader was found in time, nothing was changed",
     BUSY: "rejected: the board has too many proposals waiting, try again",
     LOST: "rejected: a new leader replaced the entry before it was committed",
+    NOT_A_VOTER: "rejected: that board is no voter that could take over",
+    BAD_ORDER: "rejected: this firmware does not know the order",
     BAD_COMMAND: "rejected: the state machine does not know this command",
     BAD_INDEX: "rejected: the index is outside the list",
+    BAD_SIZE: "rejected: a list only grows, to at most 1024 integers",
+    OVERFLOW: "rejected: the sum does not fit into 32 bits",
+    MISMATCH: "rejected: the present value is another one",
+    NOT_A_NUMBER: "rejected: the present value is not a number",
+    FULL: "rejected: there is no room for it, delete something first",
 }
 
 
@@ -115,6 +141,8 @@ class Message:
         self.last_index = 0
         self.last_term = 0
         self.request = 0
+        self.order = 0
+        self.member = NOBODY
         self.code = 0
         self.leader = NOBODY
         self.role = FOLLOWER

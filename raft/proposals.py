@@ -10,7 +10,7 @@ second leader might append it a second time. NO_LEADER, BUSY, LOST and BAD_* mea
 or will be changed.
 """
 
-from raft.core import LogFull
+from raft.core import Busy
 from raft.message import (
     ACCEPTED,
     BUSY,
@@ -81,11 +81,25 @@ class Proposals:
             if whose == asker[:3] and asker[3] <= request:
                 self._send_outcome(asker, UNKNOWN, 0, 0)
                 return
-        if message.src < FIRST_PC and self.raft.role != LEADER:
-            # No chains: a board forwards to the leader, not to another board that guesses.
-            self._send_outcome(asker, NO_LEADER, 0, 0)
+        raft = self.raft
+        if message.src < FIRST_PC and (raft.role != LEADER or raft.term != message.term):
+            # No chains: a board forwards to the leader, not to another board that guesses; and to
+            # the leader of one term, so that a repeat on its way cannot be taken in a later one.
+            self._send_outcome(asker, self._no_leader(message.term), 0, 0)
             return
         self._take(asker, message.data, None)
+
+    def _no_leader(self, term):
+        """NO_LEADER is a certain no. A board that may have led `term` and then rebooted forgot what
+        it appended, and its entry may be committed yet: then it is UNKNOWN."""
+        raft = self.raft
+        may_have_led = raft.term > term or raft.term == term and raft.vote == raft.me
+        return UNKNOWN if may_have_led else NO_LEADER
+
+    def answer_order(self, message, code):
+        """Tell the sender of an ORDER what became of it."""
+        asker = (message.src, message.incarnation, message.epoch, message.request)
+        self._send_outcome(asker, code, 0, 0)
 
     def on_outcome(self, message, epoch):
         """The leader's answer to what we forwarded in `epoch`, our present one."""
@@ -144,6 +158,9 @@ class Proposals:
         proposal = _Proposal(asker, command, answer, deadline_ms)
         if len(self._proposals) >= CAPACITY and not self._forget_one():
             proposal.code = BUSY
+            if asker is not None:
+                # A repeat that is on its way may find room: not after this certain no.
+                self._note_forgotten(asker)
             self._tell(proposal)
             return
         self._proposals.append(proposal)
@@ -187,7 +204,7 @@ class Proposals:
             return
         try:
             index = raft.propose(proposal.command)
-        except LogFull:
+        except Busy:
             self._finish(proposal, BUSY)
             return
         self._appended(proposal, index, raft.term)

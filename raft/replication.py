@@ -6,28 +6,62 @@ advances on send. It goes back for nobody: a follower that lacks the entry befor
 """
 
 from raft.election import reset_timer
-from raft.message import ACK, APPEND, CANDIDATE, EVERYONE, LEADER, SUCCESS
+from raft.message import ACK, APPEND, EVERYONE, FOLLOWER, LEADER, NOBODY, SUCCESS, TIMEOUT_NOW
 from raft.wire import FREE_IN_APPEND, entry_size
 
 
 class Follower:
     """What the leader knows of one follower (Figure 2, volatile state on leaders)."""
 
-    def __init__(self):
+    def __init__(self, now_ms):
         self.match_index = 0
+        self.heard_ms = now_ms  # last ack of this term
         self.behind = False  # gets frames of its own until it has caught up with the broadcast
-        self.repair_at_ms = 0  # not before: a repair is on its way
+        self.repair_at_ms = 0  # not before: a repair is on its way...
+        self.repair_index = 0  # ...whose entries begin behind this index
 
 
 # The leader's side.
 
 
-def speak_if_due(raft):
-    """Broadcast what is new, or an empty AppendEntries as heartbeat (§5.2)."""
+def lead(raft):
+    """What a leader does when its time has come."""
     if raft.now_ms < raft.heartbeat_at_ms:
         return
+    if not _hears_majority(raft):
+        # It leads nobody, or nobody whom it hears: another may (thesis 6.2, CheckQuorum).
+        raft.become_follower(raft.term, NOBODY)
+        return
     raft.heartbeat_at_ms = raft.now_ms + raft.settings.heartbeat_ms
-    limit = min(raft.log.last_index, raft.commit_index + raft.settings.window)
+    _speak(raft)
+    if raft.transfer_to != NOBODY:
+        _hand_over(raft)
+
+
+def _hears_majority(raft):
+    """True if a majority, the leader included, was heard within an election timeout."""
+    since_ms = raft.now_ms - raft.settings.election_max_ms
+    heard = 1
+    for peer in raft.peers:
+        if raft.followers[peer].heard_ms > since_ms:
+            heard += 1
+    return heard >= raft.majority()
+
+
+def _hand_over(raft):
+    """Thesis 3.10: the successor has the whole log: it may stand at once. It does not, or cannot:
+    after an election timeout this leader goes on."""
+    if raft.now_ms >= raft.transfer_until_ms:
+        raft.transfer_to = NOBODY
+    elif raft.followers[raft.transfer_to].match_index == raft.log.last_index:
+        raft.outbox.late(TIMEOUT_NOW, raft.transfer_to, raft.term)
+
+
+def _speak(raft):
+    """Broadcast what is new, or an empty AppendEntries as heartbeat (§5.2)."""
+    # `propose` bounds what may wait for a majority. What a leader inherited may be more, with a
+    # commit index of 0 after a power cycle: its no-op must go out all the same.
+    limit = raft.log.last_index
     while True:
         raft.sent_index = _send_append(raft, EVERYONE, raft.sent_index, limit)
         if raft.sent_index >= limit:
@@ -64,18 +98,26 @@ def on_ack(raft, message):
     if raft.role != LEADER or message.term != raft.term or message.dst != raft.me:
         return
     follower = raft.followers[message.src]
+    follower.heard_ms = raft.now_ms
     if message.flags & SUCCESS:
         if follower.match_index < message.index <= raft.log.last_index:
             follower.match_index = message.index
             follower.repair_at_ms = raft.now_ms
             advance_commit(raft)
+            if raft.transfer_to == message.src:
+                raft.heartbeat_at_ms = raft.now_ms
         if message.index >= raft.sent_index:
             follower.behind = False
     elif message.index >= follower.match_index:
         # What is acknowledged is durable there: an index below it is an old answer (CCF #6000).
         follower.behind = True
         agreed = raft.log.last_index_not_above(message.index, message.entry_term)
-        _repair(raft, message.src, follower, max(agreed, follower.match_index))
+        agreed = max(agreed, follower.match_index)
+        if agreed < follower.repair_index:
+            # The repair itself began too high. The next gap report will name its index again, not
+            # this lower one: to wait here would be to repeat that repair for ever.
+            follower.repair_at_ms = raft.now_ms
+        _repair(raft, message.src, follower, agreed)
         return
     if follower.behind:
         _repair(raft, message.src, follower, follower.match_index)
@@ -84,6 +126,7 @@ def on_ack(raft, message):
 def _repair(raft, dst, follower, prev_index):
     if raft.now_ms >= follower.repair_at_ms and prev_index < raft.log.last_index:
         follower.repair_at_ms = raft.now_ms + raft.settings.heartbeat_ms // 2
+        follower.repair_index = prev_index
         _send_append(raft, dst, prev_index, raft.log.last_index)
 
 
@@ -108,9 +151,10 @@ def on_append(raft, message):
         _answer(raft, message, 0, 0, 0)
         return
     assert raft.role != LEADER, "two leaders in term %d" % raft.term
-    if raft.role == CANDIDATE or raft.leader != message.src:
+    if raft.role != FOLLOWER or raft.leader != message.src:
         # A candidate that hears the term's leader returns to follower (§5.2).
         raft.become_follower(message.term, message.src)
+    raft.heard_leader_ms = raft.now_ms
     reset_timer(raft)
     if raft.log.term_at(message.prev_index) != message.prev_term:
         # 2. Our log does not hold the entry before (§5.3): say where it may still agree.

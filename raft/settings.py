@@ -4,7 +4,9 @@
 class Settings:
     """`election_min_ms`..`election_max_ms`: a follower waits a random time between them (§5.2);
     `heartbeat_ms`: the leader speaks at least so often; `proposal_ms`: how long a board looks for
-    an outcome before it answers UNKNOWN; `window`: entries broadcast ahead of the commit index.
+    an outcome before it answers UNKNOWN; `window`: entries broadcast ahead of the commit index;
+    `promise_ms`: the longest that a voter may promise to withhold votes (thesis 4.2.3, 6.4.1), and
+    so the time after a reboot in which it grants none.
 
     Raises ValueError, with a sentence that says what to change, if they do not fit together.
     """
@@ -33,6 +35,8 @@ class Settings:
             raise ValueError("window must be at least 1 entry")
         self.election_min_ms = election_min_ms
         self.election_max_ms = election_max_ms
+        # No shorter than any election timeout may be, or it would delay elections.
+        self.promise_ms = election_min_ms
         self.heartbeat_ms = heartbeat_ms
         self.proposal_ms = proposal_ms
         self.window = window

@@ -17,10 +17,12 @@ from raft.message import (
     CHALLENGE,
     COUNTER_LIMIT,
     FORWARD,
+    ORDER,
     OUTCOME,
     POLL,
     PROOF,
     STATUS,
+    TIMEOUT_NOW,
     TYPE_NAMES,
     VOTE,
     VOTE_REQUEST,
@@ -75,9 +77,9 @@ FIELDS = {
     VOTE_REQUEST: (
         ("last_index", "I", "index of the candidate's last entry"),
         ("last_term", "I", "term of the candidate's last entry"),
-        ("flags", "B", "0"),
+        ("flags", "B", "2: pre-vote, 4: the leader hands over"),
     ),
-    VOTE: (("flags", "B", "1: granted"),),
+    VOTE: (("flags", "B", "1: granted, 2: pre-vote"),),
     FORWARD: (("request", "I", "number of the proposal, counted by src in this epoch"),),
     OUTCOME: (
         ("heard_epoch", "I", "epoch of the asker: a proposal is (epoch, request) of its src"),
@@ -93,7 +95,7 @@ FIELDS = {
     ),
     STATUS: (
         ("request", "I", "number of the poll that is answered, 0: unasked"),
-        ("role", "B", "0 follower, 1 candidate, 2 leader"),
+        ("role", "B", "0 follower, 1 candidate, 2 leader, 3 pre-candidate"),
         ("leader", "B", "leader as known by src, 0: none"),
         ("vote", "B", "vote in this term, 0: none"),
         ("last_index", "I", "last index in the log"),
@@ -109,6 +111,12 @@ FIELDS = {
     ),
     CHALLENGE: (),
     PROOF: (),
+    TIMEOUT_NOW: (),
+    ORDER: (
+        ("request", "I", "number of the order, counted by src in this epoch"),
+        ("order", "B", "1: hand leadership over"),
+        ("member", "B", "the board that it is about"),
+    ),
 }
 
 TAILS = {
@@ -122,6 +130,8 @@ TAILS = {
     STATUS: BYTES,  # a piece of the database
     CHALLENGE: BYTES,  # the nonce
     PROOF: BYTES,  # the nonce, back
+    TIMEOUT_NOW: NOTHING,
+    ORDER: NOTHING,
 }
 
 _OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before

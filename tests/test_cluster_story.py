@@ -95,6 +95,18 @@ def test_a_frozen_leader_is_replaced_and_comes_back_as_follower(demo, link):
     wait_equal(link, demo, [1, 1, 1, 33, 1])
 
 
+def test_leadership_is_handed_over_on_order(demo, link):
+    reset_values(link, demo, [5, 4, 3, 2, 1])
+    leader = link.wait_leader(20)
+    target = next(n for n in demo.cluster.nodes if n != leader)
+    link.transfer(target, 10)
+    assert link.wait_leader(10) == target
+    committed(link, leader, 0, 50)
+    with pytest.raises(LinkError, match="no voter"):
+        link.transfer(99, 10)
+    wait_equal(link, demo, [50, 4, 3, 2, 1])
+
+
 def test_writes_go_on_over_a_lossy_channel(demo, link):
     reset_values(link, demo, [0, 0, 0, 0, 0])
     demo.boards.air.set_loss(0.1)

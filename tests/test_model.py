@@ -21,6 +21,8 @@ from raft.message import (
     LEADER,
     NOOP,
     POLL,
+    PRE,
+    PRE_CANDIDATE,
     STATUS,
     SUCCESS,
     VOTE,
@@ -303,3 +305,14 @@ def test_the_model_and_the_link_need_no_qt():
         "sys.exit(any(name.startswith('PyQt') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_pre_votes_are_told_and_count_for_nothing(air):
+    """Thesis 9.6: a board may grant several in one term; that is no double vote, and no vote."""
+    air.says(1, VOTE_REQUEST, term=3, last_index=0, last_term=0, flags=PRE)
+    air.says(3, VOTE, term=3, dst=1, flags=GRANTED | PRE)
+    air.says(3, VOTE, term=3, dst=2, flags=GRANTED | PRE)
+    board = air.model.boards[1]
+    assert board.role == PRE_CANDIDATE and board.term == 3 and board.vote is None
+    assert air.model.boards[3].vote is None and air.model.alarms == 0
+    assert air.texts()[-1:] == ["board 3 is heard"] and any("pre-votes" in t for t in air.texts())

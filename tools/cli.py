@@ -155,6 +155,20 @@ def set_value(
 
 
 @app.command()
+def transfer(
+    target: Annotated[int, typer.Argument(help="Board that shall lead.")],
+    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
+):
+    """Hand leadership over to a board."""
+    with connect(cluster) as link:
+        try:
+            link.transfer(target, 10)
+        except ValueError as error:
+            fail(str(error))
+    print("board %d leads" % target)
+
+
+@app.command()
 def get(
     cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
     timeout: Annotated[float, typer.Option(help="Seconds to wait for every board.")] = 5,

@@ -12,7 +12,7 @@ import select
 import socket
 import time
 
-from tools.pc import COLLECTOR_SILENT_MS, HEARD_LATELY_MS, Station
+from tools.pc import COLLECTOR_SILENT_MS, HEARD_LATELY_MS, REFUSED, Station
 
 RECEIVE_MAX = 65535
 DATAGRAMS_A_PUMP = 2000  # so that a flood cannot keep the caller from anything else
@@ -161,6 +161,23 @@ class Link:
         self.run(lambda: command.finished, timeout_s)
         self.station.finished()
         return command
+
+    def transfer(self, target, timeout_s):
+        """Have the present leader hand over to board `target`, and wait until that one leads.
+
+        Raises LinkError if it does not come to that in `timeout_s`, ValueError for a wrong id.
+        """
+        end = time.monotonic() + timeout_s
+        leader = self.wait_leader(timeout_s)
+        if leader == target:
+            return
+        command = self.station.transfer(leader, target, clock_ms())
+        self.run(lambda: command.finished or self.leader() == target, timeout_s)
+        self.station.finished()
+        if command.state == REFUSED:
+            raise LinkError(command.text)
+        if not self.run(lambda: self.leader() == target, max(0, end - time.monotonic())):
+            raise LinkError("board %d did not take over within %g s" % (target, timeout_s))
 
     def databases(self):
         """{node: (applied index, [integers])} as the boards last reported them whole."""

@@ -28,6 +28,9 @@ from raft.message import (
     FIRST_PC,
     FORWARD,
     LAST_PC,
+    ORDER,
+    ORDER_TEXTS,
+    ORDER_TRANSFER,
     OUTCOME,
     OUTCOME_TEXTS,
     POLL,
@@ -83,7 +86,10 @@ class Heard:
 
 @dataclass(slots=True, eq=False)
 class Command:
-    """One 'set' on its way; `state` and what follows it change until `finished`."""
+    """One 'set', or an order, on its way; `state` and what follows it change until `finished`.
+
+    An order (`order` is one of ORDER_TEXTS, about board `cell`) is done when the leader took it.
+    """
 
     request: int
     node: int
@@ -97,6 +103,7 @@ class Command:
     elapsed_ms: int = 0
     reason: str = ""
     due_ms: int = 0
+    order: int = 0
 
     @property
     def finished(self):
@@ -113,9 +120,16 @@ class Command:
             return "board %d has taken it and passes it to the leader" % self.node
         if self.state == IN_LOG:
             return "in the leader's log at index %d, term %d" % (self.log_index, self.log_term)
+        if self.state == DONE and self.order:
+            return "board %d begins to %s" % (self.node, ORDER_TEXTS[self.order])
         if self.state == DONE:
             return "committed at index %d in %d ms" % (self.log_index, self.elapsed_ms)
         return self.reason
+
+
+def _check_board(node):
+    if not 1 <= node < FIRST_PC:
+        raise ValueError("board %d is outside 1..%d" % (node, FIRST_PC - 1))
 
 
 @dataclass(slots=True)
@@ -269,11 +283,20 @@ class Station:
 
         Raises ValueError, with a sentence for the user, if a number is out of range.
         """
-        if not 1 <= node < FIRST_PC:
-            raise ValueError("board %d is outside 1..%d" % (node, FIRST_PC - 1))
-        data = set_command(index, value)
+        return self._start(node, index, value, set_command(index, value), now_ms)
+
+    def transfer(self, node, target, now_ms):
+        """Order leader `node` to hand over to voter `target`; return the Command.
+
+        Raises ValueError if a number is out of range.
+        """
+        _check_board(target)
+        return self._start(node, target, 0, b"", now_ms, ORDER_TRANSFER)
+
+    def _start(self, node, cell, value, data, now_ms, order=0):
+        _check_board(node)
         self._request += 1
-        command = Command(self._request, node, index, value, data, now_ms)
+        command = Command(self._request, node, cell, value, data, now_ms, order=order)
         self._pending[command.request] = command
         self._forward(command, now_ms)
         return command
@@ -330,10 +353,12 @@ class Station:
 
     def _forward(self, command, now_ms):
         message = Message()
-        message.type = FORWARD
+        message.type = ORDER if command.order else FORWARD
         message.dst = command.node
         message.request = command.request
         message.data = command.data
+        message.order = command.order
+        message.member = command.cell & 0xFF
         self._send(message, now_ms)
         command.due_ms = now_ms + (RESEND_ACCEPTED_MS if command.state == IN_LOG else RESEND_MS)
 
@@ -455,7 +480,9 @@ class Station:
         if message.index:
             command.log_index = message.index
             command.log_term = message.entry_term
-        if message.code == ACCEPTED:
+        if message.code == ACCEPTED and command.order:
+            self._finish(command, DONE, now_ms)
+        elif message.code == ACCEPTED:
             command.state = IN_LOG
             command.due_ms = now_ms + RESEND_ACCEPTED_MS
         elif message.code == COMMITTED:

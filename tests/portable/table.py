@@ -12,6 +12,7 @@ from raft.settings import Settings
 from raft.wire import FRAME_MAX, Codec
 
 KEY = b"0123456789abcdef"
+LONG_MS = 1000  # longer than any timeout or promise
 
 
 def raises(error, function, *arguments):
@@ -63,6 +64,10 @@ class Table:
     def crash(self, me):
         """Power cut and restart: only what is durable comes back."""
         self._seat(me, self.members[me].durable)
+
+    def crash_all(self):
+        for me in self.voters:
+            self.crash(me)
 
     def flush(self, me):
         """The driver's duties for one member, in their order."""
@@ -116,7 +121,8 @@ class Table:
                 self.flush(me)
 
     def elect(self, me):
-        """Make `me` the leader of a new term."""
+        """Make `me` the leader of a new term: by now nobody hears the old one any more."""
+        self.now_ms += LONG_MS
         self[me].election_at_ms = self.now_ms
         self.tick(0, [me])
         self.settle()

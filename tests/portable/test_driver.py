@@ -10,6 +10,7 @@ from raft.message import (
     CHALLENGE,
     COMMITTED,
     FORWARD,
+    GRANTED,
     LEADER,
     OUTCOME,
     POLL,
@@ -170,7 +171,7 @@ def test_votes_and_acks_leave_after_the_write_they_promise():
     def on_send(frame):
         message = Message()
         room.pc.decode(frame, len(frame), message)
-        if message.type == VOTE and message.flags:
+        if message.type == VOTE and message.flags == GRANTED:
             found = Journal(MemoryStore(voter.store.image)).recover()
             spoken.append((message.dst, found.vote, found.term == message.term))
 

@@ -170,10 +170,25 @@ def test_a_very_late_repeat_is_unknown_not_a_second_write():
 def test_boards_do_not_pass_a_forward_on():
     table = Table()
     table.elect(1)
-    table.members[2].proposals.on_forward(forward(3, 1, set_command(0, 1)))
+    asked = forward(3, 1, set_command(0, 1))
+    asked.term = table[2].term
+    table.members[2].proposals.on_forward(asked)
     found = []
     table[2].outbox.drain_late(lambda m: found.append((m.dst, m.code)), True)
     assert found == [(3, NO_LEADER)]
+
+
+def test_a_board_that_may_have_led_does_not_say_a_certain_no():
+    """It may have appended, sent, rebooted and forgotten: the next leader commits the entry."""
+    table = Table()
+    table.elect(1)
+    table[1].become_follower(1, 0)
+    asked = forward(3, 1, set_command(0, 1))
+    asked.term = 1
+    table.members[1].proposals.on_forward(asked)
+    found = []
+    table[1].outbox.drain_late(lambda m: found.append((m.dst, m.code)), True)
+    assert (3, UNKNOWN) in found
 
 
 def test_an_outcome_of_an_earlier_boot_is_no_answer():

@@ -1,0 +1,506 @@
+"""The simulator: the same run from the same seed, what a cluster must do, and for each check a
+broken core that it catches.
+
+Each core below is broken by a few lines, as real ones were (docs/protocol.md lists the rules); the
+property that has to catch it is named beside it.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from firmware.driver import Driver
+from raft import core, election, replication
+from raft.core import Raft
+from raft.intlist import set_command
+from raft.log import Log
+from raft.message import (
+    APPEND,
+    CANDIDATE,
+    COMMITTED,
+    LEADER,
+    NO_LEADER,
+    NOBODY,
+    PRE,
+    VOTE_REQUEST,
+)
+from raft.proposals import Proposals
+from tools.sim import fuzz, run
+from tools.sim.board import Machine
+from tools.sim.checks import Violation
+from tools.sim.faults import Faults
+from tools.sim.trace import Trace
+from tools.sim.world import World
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def led(seed=1, boards=5, **options):
+    """A world with a leader and equal logs."""
+    world = World(seed, boards, **options)
+    assert world.run_until_true(lambda: world.leader() and world.checks.all_equal(), 5000)
+    return world
+
+
+def write(world, me, index, value):
+    asked = world.propose(me, set_command(index, value))
+    assert world.run_until_true(lambda: asked.code is not None, 5000)
+    return asked.code
+
+
+def settle(world):
+    assert world.run_until_true(lambda: world.leader() and world.checks.all_equal(), 10_000)
+
+
+# Determinism.
+
+
+def test_a_seed_is_a_run():
+    first, again, other = run(4, 5, 5), run(4, 5, 5), run(5, 5, 5)
+    assert first["hash"] == again["hash"] != other["hash"]
+    assert first["events"] == again["events"] > 1000 and first["ok"]
+
+
+def test_in_any_process():
+    code = "import json; from tools.sim import run; print(json.dumps(run(4, 5, 5)))"
+    hashes = {run(4, 5, 5)["hash"]}
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        hashes.add(json.loads(done.stdout)["hash"])
+    assert len(hashes) == 1
+
+
+# What must hold, over a slice of seeds; `make fuzz` runs more.
+
+
+@pytest.mark.parametrize("boards,runs", [(1, 10), (2, 10), (3, 30), (5, 20)])
+def test_no_violation(boards, runs):
+    result = fuzz(runs, boards, 15, first_seed=100)
+    assert result["ok"], result
+    assert result["runs"] == runs and result["committed"] > runs
+    assert boards == 1 or result["elections"] > runs
+
+
+def test_a_result_has_what_the_command_line_promises():
+    keys = "ok seed boards virtual_seconds seconds speed deliveries deliveries_per_second events"
+    assert set((keys + " elections crashes committed hash").split()) <= set(run(1, 3, 2))
+
+
+# Stories.
+
+
+def test_a_minority_is_cut_off_and_heals():
+    world = led()
+    old = world.leader()
+    term = world.boards[old].raft.term
+    assert write(world, old, 0, 1) == COMMITTED
+    follower, *majority = [me for me in world.boards if me != old]
+    world.partition([[old, follower], majority])
+    lost = world.propose(old, set_command(1, 666))
+    lost_too = world.propose(follower, set_command(2, 666))
+    assert world.run_until_true(lambda: world.leader() in majority, 5000)
+    assert world.boards[world.leader()].raft.term > term
+    for me in majority:
+        assert write(world, me, 0, 100 + me) == COMMITTED
+    world.run(1000)
+    assert lost.code != COMMITTED and lost_too.code != COMMITTED
+    world.heal()
+    settle(world)
+    assert write(world, old, 3, 4) == COMMITTED
+    settle(world)
+    assert list(world.databases().values()) == [[100 + majority[-1], 0, 0, 4, 0]] * 5
+    assert lost.code != COMMITTED and lost_too.code != COMMITTED
+
+
+@pytest.mark.parametrize("entries", [3, 100])  # fewer and more than the window of uncommitted ones
+def test_all_are_killed_at_once_and_start_again(entries):
+    world = led()
+    for value in range(1, entries + 1):
+        assert write(world, value % 5 + 1, value % 5, value) == COMMITTED
+    settle(world)
+    before = world.databases()
+    for me in world.boards:
+        world.crash(me)
+    world.run(1000)
+    assert world.leader() is None and world.databases() == {}
+    for me in world.boards:
+        world.restart(me)
+        world.run(70)
+    settle(world)
+    assert world.databases() == before
+    assert write(world, 1, 0, 7) == COMMITTED
+
+
+def lead_alone(world, ids):
+    """Let one of `ids` win an election and nobody hear its first entry; cut its power."""
+
+    def elected():
+        for me in ids:
+            raft = world.boards[me].raft
+            if raft.role == CANDIDATE:
+                others = [world.boards[other].durable for other in ids if other != me]
+                if all((o.term, o.vote) == (raft.term, me) for o in others):
+                    return me
+        return None
+
+    winner = world.run_until_true(elected, 5000)
+    for me in ids:
+        world.cut(winner, me)
+    assert world.run_until_true(lambda: world.boards[winner].raft.role == LEADER, 5000)
+    world.crash(winner)
+    world.heal()
+    return winner
+
+
+def test_a_tail_of_a_newer_term_that_is_older_news_is_repaired():
+    """Two repairs in a row are too high: the first by term, the second by index."""
+    world = led(boards=3)
+    old = world.leader()
+    others = [me for me in world.boards if me != old]
+    world.partition([[old], others])
+    for value in (1, 2, 3):
+        world.propose(old, set_command(0, value))
+    world.crash(old)
+    newer = lead_alone(world, others)
+    world.restart(old)
+    assert world.run_until_true(lambda: world.leader() == old, 5000)
+    world.restart(newer)
+    settle(world)
+    assert world.databases()[newer][0] == 3
+
+
+def test_a_clock_that_runs_fast_and_a_slow_flash_change_nothing():
+    world = led(drift_ppm=20_000)
+    for board in world.boards.values():
+        board.write_us = 20_000
+    assert [write(world, me, me - 1, me) for me in world.boards] == [COMMITTED] * 5
+    settle(world)
+    assert world.databases()[1] == [1, 2, 3, 4, 5]
+
+
+def test_a_full_receive_ring_drops_the_newest():
+    world = led()
+    board = world.boards[1]
+    for number in range(100):
+        board.hear(bytes([number]) * 250, -50)
+    assert board.ring_drops == 100 - 8192 // 263
+    assert board.receive() == 250 and board.frame[0] == 0
+
+
+def test_the_trace_has_a_column_for_each_board():
+    lines = []
+    world = led(boards=3, trace=Trace(lines.append))
+    assert lines[0].split() == ["ms", "1", "2", "3"]
+    leader = world.leader()
+    line = next(line for line in lines if line.endswith("leads, appends 1"))
+    assert line.split()[leader] == "*" and "1 0/1" in line
+    world.crash(leader)
+    assert lines[-1].split()[leader] == "x" and lines[-1].endswith("power off")
+
+
+# Broken cores.
+
+
+def swarm(boards, seconds=20, seeds=range(1, 60)):
+    for seed in seeds:
+        world = World(seed, boards)
+        faults = Faults(world, seconds)
+        world.run_until(seconds * 1000)
+        faults.finish()
+
+
+def caught(name, play, *arguments):
+    with pytest.raises(Violation) as violation:
+        play(*arguments)
+    assert violation.value.property == name, violation.value
+    assert "seed %d" % violation.value.seed in str(violation.value)
+    return violation.value
+
+
+def handle(monkeypatch, kind, handler):
+    monkeypatch.setitem(core._HANDLERS, kind, handler)
+
+
+def test_caught_voting_twice(monkeypatch):
+    def on_vote_request(raft, message):
+        if not message.flags & PRE:
+            raft.vote = NOBODY
+        election.on_vote_request(raft, message)
+
+    handle(monkeypatch, VOTE_REQUEST, on_vote_request)
+    caught("one vote per term", swarm, 5)
+
+
+def test_caught_a_vote_forgotten_at_restart(monkeypatch):
+    restore = Raft.restore
+    monkeypatch.setattr(Raft, "restore", lambda r, t, vote, e: restore(r, t, NOBODY, e))
+    caught("one vote per term", two_candidates, led(boards=3))
+
+
+def test_a_vote_survives_a_restart():
+    two_candidates(led(boards=3))
+
+
+def two_candidates(world):
+    """Two stand at the same moment; who voted for one restarts, and is asked by the other again."""
+    voter, *rivals = [me for me in world.boards]
+    for board in world.boards.values():
+        board.config.settings.promise_ms = 0
+    for me in world.boards:
+        world.crash(me)
+        world.restart(me)
+    world.partition([[voter, rivals[0]], [voter, rivals[1]]])  # rivals do not hear each other
+    term = world.boards[voter].durable.term + 1
+    for me in rivals:
+        raft = world.boards[me].raft
+        raft.become_candidate()
+        raft.election_at_ms += 1000
+        raft.heartbeat_at_ms = 0
+    world.boards[voter].raft.election_at_ms += 2000
+    for me in rivals:
+        world.cut(voter, me)  # no answer arrives: both go on asking
+    assert world.run_until_true(lambda: world.boards[voter].durable.term == term, 1000)
+    world.run(20)
+    world.crash(world.boards[voter].durable.vote)  # the other one asks alone
+    world.crash(voter)
+    world.restart(voter)
+    world.run(140)
+    assert world.boards[voter].durable.term == term
+
+
+def test_caught_a_minority_that_elects(monkeypatch):
+    monkeypatch.setattr(Raft, "majority", lambda raft: 2)
+    monkeypatch.setattr(replication, "advance_commit", lambda raft: None)  # no other sign of it
+    world = World(1, 5)
+    world.partition([[1, 2], [3, 4, 5]])
+    caught("election safety", world.run, 2000)
+
+
+def figure_8(world):
+    """Figure 8 of the paper. An old entry gets onto a majority, (c), and a leader whose last entry
+    is of a newer term takes over, (d)."""
+    s1 = world.leader()
+    s2, *three = [me for me in world.boards if me != s1]
+    first = world.boards[s1].raft.log.last_index + 1
+    world.partition([[s1, s2], three])
+    for value in range(40):  # more than one frame holds: else the new leader's no-op is with them
+        world.boards[s1].raft.propose(set_command(0, value))
+    assert world.run_until_true(lambda: len(world.boards[s2].durable.terms) >= first + 39, 200)
+    world.crash(s1)
+    world.crash(s2)
+    s5 = lead_alone(world, three)
+    s3, s4 = [me for me in three if me != s5]
+    world.crash(s4)
+    world.restart(s1)
+    world.restart(s2)
+
+    def old_entry_on_a_majority():
+        leader = world.leader()
+        return leader and world.boards[leader].raft.followers[s3].match_index >= first
+
+    assert world.run_until_true(old_entry_on_a_majority, 5000)
+    for me in (s1, s2, s3):
+        world.crash(me)
+    world.run(10)  # what is on the air finds nobody
+    for me in (s3, s4, s5):
+        world.restart(me)
+    assert world.run_until_true(lambda: world.leader() == s5, 5000)
+    assert world.run_until_true(lambda: world.boards[s3].raft.commit_index >= first, 5000)
+
+
+def test_figure_8():
+    figure_8(led())
+
+
+def test_caught_committing_an_old_term_by_counting(monkeypatch):
+    def advance_commit(raft):
+        matched = [f.match_index for f in raft.followers.values()] + [raft.durable_index]
+        index = sorted(matched)[len(matched) - raft.majority()]
+        raft.commit_index = max(raft.commit_index, index)
+
+    monkeypatch.setattr(replication, "advance_commit", advance_commit)
+    caught("leader completeness", figure_8, led())
+
+
+def test_caught_a_vote_for_a_shorter_log(monkeypatch):
+    monkeypatch.setattr(Log, "is_up_to_date", lambda log, index, term: True)
+    caught("leader completeness", swarm, 3)
+
+
+def test_caught_deleting_without_a_conflict(monkeypatch):
+    def on_append(raft, message):
+        if message.term >= raft.term and raft.log.term_at(message.prev_index) is not None:
+            raft.log.truncate(message.prev_index + 1)
+        replication.on_append(raft, message)
+
+    def play(world):
+        world.record()
+        for value in range(5):
+            write(world, world.leader(), 0, value)
+        settle(world)
+        follower = next(me for me in world.boards if me != world.leader())
+        for number in range(len(world.recorded)):
+            world.play_back(follower, number)
+
+    handle(monkeypatch, APPEND, on_append)
+    caught("state machine safety", play, led(boards=3))
+
+
+def test_caught_accepting_behind_another_entry(monkeypatch):
+    def on_append(raft, message):
+        held = raft.log.term_at(message.prev_index)
+        message.prev_term = message.prev_term if held is None else held
+        replication.on_append(raft, message)
+
+    handle(monkeypatch, APPEND, on_append)
+    caught("log matching", swarm, 3, 20, range(5, 60))
+
+
+def test_caught_replacing_in_place_and_keeping_the_tail(monkeypatch):
+    def truncate(log, index):
+        log._entries[index - 1 : index] = [(0, 0, b"")]
+
+    monkeypatch.setattr(Log, "truncate", truncate)
+    caught("log matching", swarm, 3)
+
+
+def test_caught_committing_what_is_not_matched(monkeypatch):
+    def on_append(raft, message):
+        replication.on_append(raft, message)
+        if message.term == raft.term:
+            commit_index = min(message.commit_index, raft.log.last_index)
+            raft.commit_index = max(raft.commit_index, commit_index)
+
+    handle(monkeypatch, APPEND, on_append)
+    caught("state machine safety", swarm, 3)
+
+
+def test_caught_a_commit_index_that_falls(monkeypatch):
+    def on_append(raft, message):
+        replication.on_append(raft, message)
+        if message.term == raft.term:
+            raft.commit_index = min(raft.commit_index, message.commit_index)
+
+    handle(monkeypatch, APPEND, on_append)
+    caught("monotonicity", swarm, 3)
+
+
+def test_caught_a_term_forgotten_at_restart(monkeypatch):
+    restore = Raft.restore
+    monkeypatch.setattr(Raft, "restore", lambda raft, t, v, e: restore(raft, 0, NOBODY, e))
+    caught("monotonicity", swarm, 3)
+
+
+def test_caught_a_leader_that_changes_its_own_log(monkeypatch):
+    propose = Raft.propose
+
+    def replacing(raft, command):
+        if raft.role == LEADER and raft.log.last_index > raft.commit_index:
+            raft.log.truncate(raft.log.last_index)
+        return propose(raft, command)
+
+    def play(world):
+        leader = world.leader()
+        for value in (1, 2):
+            world.propose(leader, set_command(0, value))
+
+    monkeypatch.setattr(Raft, "propose", replacing)
+    caught("leader append-only", play, led())
+
+
+def test_caught_speaking_before_the_flash(monkeypatch):
+    monkeypatch.setattr(Driver, "_save", lambda driver: driver.raft.persisted())
+    caught("durable before sent", swarm, 3)
+
+
+def test_caught_a_majority_that_is_none(monkeypatch):
+    def advance_commit(raft):
+        raft.commit_index = raft.log.last_index
+
+    monkeypatch.setattr(replication, "advance_commit", advance_commit)
+    caught("durable majority", swarm, 3)
+
+
+def test_caught_applying_something_else(monkeypatch):
+    entry = Log.entry
+    apply_committed = Raft.apply_committed
+
+    def on_board_2(raft, applied):
+        if raft.me == 2:
+            raft.log.entry = lambda index: (1, 1, set_command(0, entry(raft.log, index)[0]))
+        apply_committed(raft, applied)
+        raft.log.__dict__.pop("entry", None)
+
+    monkeypatch.setattr(Raft, "apply_committed", on_board_2)
+    caught("state machine safety", swarm, 3)
+
+
+def test_caught_a_database_that_differs(monkeypatch):
+    monkeypatch.setattr(Machine, "apply", lambda machine, command: COMMITTED)
+    caught("database", swarm, 3)
+
+
+def test_caught_a_false_yes(monkeypatch):
+    appended = Proposals._appended
+
+    def hasty(proposals, proposal, index, term):
+        appended(proposals, proposal, index, term)
+        if proposal.answer is not None:
+            proposals._finish(proposal, COMMITTED)
+
+    monkeypatch.setattr(Proposals, "_appended", hasty)
+    caught("durability", swarm, 3)
+
+
+def test_caught_a_repeat_taken_twice(monkeypatch):
+    def on_forward(proposals, message):
+        if proposals.raft.role == LEADER:
+            asker = (message.src, message.incarnation, message.epoch, message.request)
+            proposals._take(asker, message.data, None)
+
+    monkeypatch.setattr(Proposals, "on_forward", on_forward)
+    caught("exactly once", swarm, 3)
+
+
+def test_caught_a_no_that_is_none(monkeypatch):
+    def hasty(proposals, proposal, index, term):
+        proposal.index, proposal.term = index, term
+        proposals._finish(proposal, NO_LEADER)
+
+    monkeypatch.setattr(Proposals, "_appended", hasty)
+    caught("exactly once", swarm, 3)
+
+
+def test_caught_an_assertion(monkeypatch):
+    def on_append(raft, message):
+        assert raft.role == LEADER, "only leaders hear"
+
+    handle(monkeypatch, APPEND, on_append)
+    assert "only leaders hear" in caught("no board fails", swarm, 3).facts
+
+
+def never(raft):
+    raft.election_at_ms = 1 << 29
+
+
+def test_caught_standing_still(monkeypatch):
+    monkeypatch.setattr(election, "reset_timer", never)
+    caught("liveness", swarm, 3)
+
+
+def test_a_violation_says_how_to_see_it_again(monkeypatch):
+    monkeypatch.setattr(election, "reset_timer", never)
+    result = run(7, 3, 2)
+    assert not result["ok"] and result["violation"]["property"] == "liveness"
+    assert result["violation"]["replay"].startswith("raftnow sim --seed 7 --boards 3 --seconds 2")

@@ -1,0 +1,358 @@
+"""What must hold in every run, checked after every event: Figure 3 of the paper, and what a client,
+a radio and a flash add to it.
+
+    election safety        at most one leader in a term, over the whole history (§5.2)
+    one vote per term      a board's frames grant one candidate in a term, restarts included (§5.2)
+    leader append-only     a leader never changes or deletes what is in its log (§5.3)
+    log matching           same index and term: same entry, and all before it equal (§5.3)
+    leader completeness    what was committed is in the log of every later leader (§5.4)
+    state machine safety   no two boards commit or apply different entries at one index (§5.4.3)
+    monotonicity           term and commit index never fall; the term not across restarts either
+    durable before sent    no frame speaks of a term, a vote or an entry that is not on flash yet
+    durable majority       what is committed is on the flash of a majority
+    database               a board's database is what the committed entries up to there make of it
+    durability             what a client heard COMMITTED for is committed, that entry, for ever
+    exactly once           a proposal is committed at most once, and never after a certain no
+    no board fails         no assertion of the code itself, no other exception
+    liveness               once all is healed: a leader, and equal databases, within a bound
+
+The checks see all boards at once, which no board can, and believe none of them: they look at the
+frames sent, at the flash (`board.DurableView`) and at the core's state. Memory goes by what is
+committed, so that the prefix of a log that was compared once is not compared again.
+"""
+
+from raft.intlist import IntList
+from raft.message import (
+    ACK,
+    APPEND,
+    COMMAND,
+    COMMITTED,
+    GRANTED,
+    LEADER,
+    LOST,
+    NO_LEADER,
+    PRE,
+    ROLE_NAMES,
+    SUCCESS,
+    TYPE_NAMES,
+    VOTE,
+    VOTE_REQUEST,
+)
+from raft.wire import FIELD_SIZES, FIELDS, HEADER_FIELDS, HEADER_SIZE
+
+_CERTAIN_NO = range(NO_LEADER, LOST + 1)  # BAD_* may be the outcome of a committed entry
+
+
+def _offset(fields, name, at=0):
+    for field, code, _ in fields:
+        if field == name:
+            return at
+        at += FIELD_SIZES[code]
+    raise KeyError(name)
+
+
+# Where a frame says what the checks need: decoding it whole would cost more than the rest.
+_TYPE, _SRC, _DST, _TERM = (_offset(HEADER_FIELDS, n) for n in ("type", "src", "dst", "term"))
+_REQUEST_FLAGS = _offset(FIELDS[VOTE_REQUEST], "flags", HEADER_SIZE)
+_VOTE_FLAGS = _offset(FIELDS[VOTE], "flags", HEADER_SIZE)
+_ACK_FLAGS = _offset(FIELDS[ACK], "flags", HEADER_SIZE)
+_ACK_INDEX = _offset(FIELDS[ACK], "index", HEADER_SIZE)
+
+
+def _number(frame, at):
+    return int.from_bytes(frame[at : at + 4], "little")
+
+
+class Violation(Exception):
+    """A property does not hold: its `property` name, the `facts` that contradict each other, the
+    `seed`, the virtual time `at_ms`, and the command `replay` that shows it again."""
+
+    def __init__(self, name, facts, seed, at_ms, replay):
+        super().__init__(
+            "%s: %s (seed %d, at %.3f ms; again: %s)" % (name, facts, seed, at_ms, replay)
+        )
+        self.property = name
+        self.facts = facts
+        self.seed = seed
+        self.at_ms = at_ms
+        self.replay = replay
+
+
+class _Seen:
+    """A board as it was after its last event."""
+
+    def __init__(self):
+        self.forget()
+        self.term = 0
+
+    def forget(self):
+        """What a power cut takes; the term is the one thing that must not fall then."""
+        self.state = None
+        self.leads = False
+        self.commit_index = 0
+        self.applied_index = 0
+        self.entries = []
+
+
+class Checks:
+    """All properties over one world. `answers` takes each Asked that a board has answered."""
+
+    def __init__(self, world):
+        self.world = world
+        self.leaders = {}  # term -> board
+        self.votes = {}  # (term, board) -> candidate
+        self.committed = []  # entries, as the first board that committed each holds it
+        self.committed_in = []  # term in which that was seen
+        self.answers = []
+        self._seen = {me: _Seen() for me in world.boards}
+        self._entries = {}  # (index, term) -> (entry, term of the one before)
+        self._commands = []  # (index, command) given to a state machine in this step
+        self._machine = IntList(next(iter(world.boards.values())).config.size)
+        self._digests = [self._machine.digest()]  # by applied index
+        self._asked = {}  # command -> how often a client asked for it
+        self._refused = {}  # command -> Asked that was told a certain no
+        self._places = {}  # command -> index at which it is committed
+
+    # What the world reports.
+
+    def asked(self, asked):
+        self._asked[asked.command] = self._asked.get(asked.command, 0) + 1
+
+    def commanded(self, board, command):
+        self._commands.append((board.raft.applied_index + 1, command))
+
+    def sent(self, board, frame):
+        """A frame leaves `board`."""
+        kind = frame[_TYPE]
+        if kind > VOTE:
+            return
+        durable = board.durable
+        term = _number(frame, _TERM)
+        if term > durable.term:
+            what = "board %d sends %s of term %d, its flash holds term %d"
+            self._broken(
+                "durable before sent", what, board.id, TYPE_NAMES[kind], term, durable.term
+            )
+        if kind == APPEND:
+            self._leads(term, board.id)
+        elif kind == ACK:
+            index = _number(frame, _ACK_INDEX)
+            if frame[_ACK_FLAGS] & SUCCESS and index > len(durable.terms):
+                what = "board %d acknowledges entry %d, its flash ends at %d"
+                self._broken("durable before sent", what, board.id, index, len(durable.terms))
+        elif kind == VOTE_REQUEST:
+            if not frame[_REQUEST_FLAGS] & PRE:
+                self._votes(board, term, board.id)
+        elif frame[_VOTE_FLAGS] & (GRANTED | PRE) == GRANTED:
+            self._votes(board, term, frame[_DST])
+
+    def booted(self, board):
+        """`board` has read its journal."""
+        seen = self._seen[board.id]
+        seen.forget()
+        # What a frame said or the flash held survives; a term that was only in memory need not.
+        spoken = max((t for t, me in self.votes if me == board.id), default=0)
+        if board.raft.term < spoken:
+            what = "board %d voted in term %d and starts again in term %d"
+            self._broken("monotonicity", what, board.id, spoken, board.raft.term)
+        seen.term = board.raft.term
+        self.after(board)
+
+    def after(self, board):
+        """`board` has had an event."""
+        raft = board.raft
+        log = raft.log
+        seen = self._seen[board.id]
+        state = (
+            raft.term,
+            raft.role,
+            raft.commit_index,
+            raft.applied_index,
+            log.last_index,
+            log.last_term,
+            board.durable.writes,
+        )
+        # Nothing that the checks look at has changed: so it is after most heartbeats.
+        if state != seen.state or self.answers:
+            seen.state = state
+            self._changed(board, raft, log, seen)
+
+    def all_equal(self):
+        """True if every board has power, and has applied all that is in any log."""
+        boards = self.world.boards.values()
+        end = len(self.committed)
+        return all(
+            b.alive and b.raft.applied_index == end and b.raft.log.last_index == end for b in boards
+        )
+
+    def finish(self):
+        """The end of a run, all healed and equal: every log holds all that was ever committed."""
+        for board in self.world.alive():
+            for i, entry in enumerate(self.committed, 1):
+                if board.raft.log.entry(i) != entry:
+                    what = "board %d holds %s at index %d, committed was %s"
+                    self._broken("durability", what, board.id, board.raft.log.entry(i), i, entry)
+
+    # The properties.
+
+    def _changed(self, board, raft, log, seen):
+        if raft.term < seen.term:
+            what = "the term of board %d fell from %d to %d"
+            self._broken("monotonicity", what, board.id, seen.term, raft.term)
+        if raft.commit_index < seen.commit_index:
+            what = "the commit index of board %d fell from %d to %d"
+            self._broken("monotonicity", what, board.id, seen.commit_index, raft.commit_index)
+        if raft.commit_index > log.last_index:
+            what = "board %d commits up to %d, its log ends at %d"
+            self._broken("state machine safety", what, board.id, raft.commit_index, log.last_index)
+        leads = raft.role == LEADER
+        self._append_only(board, raft, seen, leads and seen.leads and raft.term == seen.term)
+        self._log_matching(board, raft, seen)
+        if leads and not (seen.leads and raft.term == seen.term):
+            self._leads(raft.term, board.id)
+            self._complete(board, raft)
+        for index in range(seen.commit_index + 1, raft.commit_index + 1):
+            self._commit(board, raft, index)
+        self._applied(board, raft, seen)
+        while self.answers:
+            self._answered(self.answers.pop(0))
+        seen.term = raft.term
+        seen.leads = leads
+        seen.commit_index = raft.commit_index
+        seen.applied_index = raft.applied_index
+
+    def _leads(self, term, me):
+        if self.leaders.setdefault(term, me) != me:
+            what = "boards %d and %d both lead term %d"
+            self._broken("election safety", what, self.leaders[term], me, term)
+
+    def _votes(self, board, term, candidate):
+        first = self.votes.setdefault((term, board.id), candidate)
+        if first != candidate:
+            what = "board %d votes for %d and for %d in term %d"
+            self._broken("one vote per term", what, board.id, first, candidate, term)
+        durable = board.durable
+        if durable.term == term and durable.vote != candidate:
+            what = "board %d votes for %d in term %d, its flash says %d"
+            self._broken("durable before sent", what, board.id, candidate, term, durable.vote)
+
+    def _append_only(self, board, raft, seen, leads_on):
+        """Committed entries stay in any log, a leader's own entries all of them."""
+        log = raft.log
+        keeps = len(seen.entries) if leads_on else seen.commit_index
+        name = "leader append-only" if leads_on else "state machine safety"
+        if log.last_index < keeps:
+            what = "%s %d shortens its log from %d to %d entries, commit index %d"
+            role = ROLE_NAMES[raft.role]
+            facts = (role, board.id, len(seen.entries), log.last_index, raft.commit_index)
+            self._broken(name, what, *facts)
+        for index in range(seen.commit_index + 1, keeps + 1):
+            if log.entry(index) != seen.entries[index - 1]:
+                what = "leader %d replaces %s at index %d by %s"
+                self._broken(name, what, board.id, seen.entries[index - 1], index, log.entry(index))
+
+    def _log_matching(self, board, raft, seen):
+        """Each (index, term) has one entry and one term before it; by induction one whole prefix.
+        What was committed before this event has been compared, and is kept."""
+        log = raft.log
+        first = seen.commit_index + 1
+        del seen.entries[first - 1 :]
+        before = log.term_at(first - 1)
+        for index in range(first, log.last_index + 1):
+            entry = log.entry(index)
+            known = (entry, before)
+            if entry[0] <= board.durable.term:
+                # Else it is one that a power cut can take back, and nobody has heard of it.
+                known = self._entries.setdefault((index, entry[0]), known)
+            if known[0] != entry or known[1] != before:
+                what = "board %d holds %s behind term %d at index %d, elsewhere it is %s behind %d"
+                facts = (board.id, entry, before, index, known[0], known[1])
+                self._broken("log matching", what, *facts)
+            if entry[0] > raft.term or entry[0] < before:
+                what = "board %d in term %d holds an entry of term %d behind one of %d, index %d"
+                self._broken("log matching", what, board.id, raft.term, entry[0], before, index)
+            before = entry[0]
+            seen.entries.append(entry)
+
+    def _complete(self, board, raft):
+        """§5.4.3, from the new leader's side: all that terms before it have committed."""
+        for index, entry in enumerate(self.committed, 1):
+            if self.committed_in[index - 1] < raft.term:
+                self._has(board, raft, index, entry)
+
+    def _has(self, board, raft, index, entry):
+        if raft.log.last_index < index or raft.log.entry(index) != entry:
+            held = raft.log.entry(index) if index <= raft.log.last_index else "nothing"
+            what = "board %d leads term %d with %s at index %d, committed in term %d was %s"
+            facts = (board.id, raft.term, held, index, self.committed_in[index - 1], entry)
+            self._broken("leader completeness", what, *facts)
+
+    def _commit(self, board, raft, index):
+        entry = raft.log.entry(index)
+        if index <= len(self.committed):
+            if self.committed[index - 1] != entry:
+                what = "board %d commits %s at index %d, elsewhere %s is committed there"
+                facts = (board.id, entry, index, self.committed[index - 1])
+                self._broken("state machine safety", what, *facts)
+            return
+        boards = self.world.boards.values()
+        holders = [b.id for b in boards if b.durable.holds(index, entry[0])]
+        if len(holders) <= len(boards) // 2:
+            what = "board %d commits entry %d of term %d, which is on the flash of %s only"
+            self._broken("durable majority", what, board.id, index, entry[0], holders)
+        self.committed.append(entry)
+        self.committed_in.append(raft.term)
+        if entry[1] == COMMAND:
+            self._once(index, entry[2])
+            self._machine.apply(entry[2])
+        self._digests.append(self._machine.digest())
+        for other in self.world.alive():
+            # ...and from the entry's side: a later leader may be there already.
+            if other.raft.role == LEADER and other.raft.term > raft.term:
+                self._has(other, other.raft, index, entry)
+
+    def _once(self, index, command):
+        if self._asked.get(command) != 1:
+            return  # asked for more than once: the copies cannot be told apart
+        place = self._places.setdefault(command, index)
+        if place != index:
+            what = "the proposal %s is committed at index %d and again at %d"
+            self._broken("exactly once", what, command.hex(), place, index)
+        if command in self._refused:
+            self._was_refused(self._refused[command], index)
+
+    def _was_refused(self, asked, index):
+        what = "board %d answered %d, a certain no, to %s, which is committed at index %d"
+        self._broken("exactly once", what, asked.board, asked.code, asked.command.hex(), index)
+
+    def _applied(self, board, raft, seen):
+        for index, command in self._commands:
+            entry = self.committed[index - 1] if index <= len(self.committed) else None
+            if entry is None or entry[1] != COMMAND or entry[2] != command:
+                what = "board %d applies %s at index %d, committed there is %s"
+                self._broken("state machine safety", what, board.id, command.hex(), index, entry)
+        self._commands.clear()
+        if raft.applied_index > raft.commit_index:
+            what = "board %d has applied up to %d and committed up to %d"
+            facts = (board.id, raft.applied_index, raft.commit_index)
+            self._broken("state machine safety", what, *facts)
+        if raft.applied_index != seen.applied_index:
+            if board.driver.machine.digest() != self._digests[raft.applied_index]:
+                what = "board %d shows %s after entry %d, which the committed entries do not make"
+                values = board.driver.machine.values
+                self._broken("database", what, board.id, values, raft.applied_index)
+
+    def _answered(self, asked):
+        if asked.code == COMMITTED:
+            known = asked.index <= len(self.committed) and self.committed[asked.index - 1]
+            if known != (asked.term, COMMAND, asked.command):
+                what = "board %d answered committed to %s, entry %d of term %d; there is %s"
+                facts = (asked.board, asked.command.hex(), asked.index, asked.term, known)
+                self._broken("durability", what, *facts)
+        elif asked.code in _CERTAIN_NO and self._asked[asked.command] == 1:
+            self._refused[asked.command] = asked
+            if asked.command in self._places:
+                self._was_refused(asked, self._places[asked.command])
+
+    def _broken(self, name, what, *facts):
+        raise self.world.violation(name, what % facts)

@@ -1,0 +1,208 @@
+"""What goes wrong in one run, drawn from its seed.
+
+Swarm testing: each run first draws which faults exist at all, then how strong each is, so that runs
+differ in kind and not only in noise. A fault that recurs does so after exponentially distributed
+times. In the end all is healed, and the cluster must come to a leader and equal databases.
+"""
+
+from random import Random
+
+from raft.intlist import set_command
+from raft.message import COMMITTED
+
+LIVENESS_MS = 10_000  # 33 of the longest election timeouts
+_CHANCE = 0.5  # that a run has a given fault
+_HEALED_WRITE_US = 2000  # of one flash write, at most, once all is healed
+
+
+class Faults:
+    """The faults of `world` from now on, for `seconds`. `kinds`: the names of those that exist."""
+
+    def __init__(self, world, seconds):
+        self.world = world
+        self.random = random = Random("%d/faults" % world.seed)
+        self._ids = list(world.boards)
+        self._end_us = world.now_us + int(seconds * 1_000_000)
+        self._value = 0
+        self._heal_us = 0
+        self.kinds = []
+        for start in (
+            self._loss,
+            self._delay,
+            self._duplicates,
+            self._cuts,
+            self._partitions,
+            self._crashes,
+            self._power_cuts,
+            self._blackouts,
+            self._slow_flash,
+            self._replays,
+        ):
+            # Drawn for all alike, so that switching one off by hand leaves the others as they are.
+            exists, strength = random.random() < _CHANCE, random.random()
+            if exists:
+                self.kinds.append(start.__name__[1:])
+                start(strength)
+        self._repair_ms = random.uniform(100, 3000)
+        self._every(self._repair_ms, self._repair)
+        self._every(random.uniform(20, 1000), self._ask)
+        world.links("faults: " + (", ".join(self.kinds) or "none"))
+
+    # Which, and how strong: `strength` 0..1.
+
+    def _loss(self, strength):
+        self.world.air.set_loss(0.02 + 0.4 * strength)
+
+    def _delay(self, strength):
+        self.world.air.set_delay(0, 5 + 200 * strength * strength)
+
+    def _duplicates(self, strength):
+        self.world.air.set_duplicate(0.05 + 0.5 * strength)
+
+    def _cuts(self, strength):
+        self._heal_us = 1000 * self.random.randrange(100, 3000)
+        self._every(2000 - 1800 * strength, self._cut)
+
+    def _partitions(self, strength):
+        self._heal_us = 1000 * self.random.randrange(100, 3000)
+        self._every(4000 - 3500 * strength, self._split)
+
+    def _crashes(self, strength):
+        self._every(5000 - 4500 * strength, self._crash)
+
+    def _power_cuts(self, strength):
+        for me in self._ids:
+            self.world.boards[me].tears = self.random.random() < 0.7
+        self._every(4000 - 3500 * strength, self._crash_in_write)
+
+    def _blackouts(self, strength):
+        self._every(15_000 - 10_000 * strength, self._crash_all)
+
+    def _slow_flash(self, strength):
+        for me in self._ids:
+            board = self.world.boards[me]
+            board.write_us = self.random.randrange(int(1000 + 60_000 * strength))
+            board.stall = 0.05 * strength
+            board.stall_us = self.random.randrange(50_000, 400_000)
+
+    def _replays(self, strength):
+        self.world.record()
+        self._every(200 - 180 * strength, self._play_back)
+
+    # What recurs.
+
+    def _every(self, mean_ms, act):
+        due_us = self.world.now_us + int(1000 * self.random.expovariate(1 / mean_ms)) + 1
+        if due_us < self._end_us:
+            self.world.at(due_us, self._recur, (mean_ms, act))
+
+    def _recur(self, what):
+        mean_ms, act = what
+        act()
+        self._every(mean_ms, act)
+
+    def _someone(self):
+        """The leader more often than others: that is where it hurts."""
+        leader = self.world.leader()
+        if leader is not None and self.random.random() < 0.4:
+            return leader
+        return self.random.choice(self._ids)
+
+    def _cut(self):
+        a, b = self._someone(), self.random.choice(self._ids)
+        if self.random.random() < 0.5:
+            a, b = b, a
+        if a != b:
+            self.world.cut(a, b)
+            self._later(self.random.randrange(2 * self._heal_us), self.world.mend, a, b)
+
+    def _split(self):
+        count = self.random.choice((2, 2, 3))
+        groups = [[] for _ in range(count)]
+        for me in self._ids:
+            self.random.choice(groups).append(me)
+        if self.random.random() < 0.25:
+            bridge = self.random.choice(self._ids)
+            for group in groups:
+                if bridge not in group:
+                    group.append(bridge)
+        self.world.partition([group for group in groups if group])
+        self._later(self.random.randrange(2 * self._heal_us), self.world.heal)
+
+    def _later(self, delay_us, function, *arguments):
+        self.world.at(self.world.now_us + delay_us, lambda given: function(*given), arguments)
+
+    def _crash(self):
+        self.world.crash(self._someone())
+
+    def _crash_in_write(self):
+        self.world.crash_in_write(self._someone(), self.random.randint(1, 3))
+
+    def _crash_all(self):
+        for me in self._ids:
+            self.world.crash(me)
+
+    def _repair(self):
+        dead = [me for me in self._ids if not self.world.boards[me].alive]
+        if dead:
+            self.world.restart(self.random.choice(dead))
+
+    def _play_back(self):
+        self.world.play_back(self.random.choice(self._ids), self.random.randrange(1 << 30))
+
+    def _ask(self):
+        alive = self.world.alive()
+        if alive:
+            self._value += 1
+            index = self.random.randrange(alive[0].config.size)
+            self.world.propose(self.random.choice(alive).id, set_command(index, self._value))
+
+    # The end.
+
+    def heal(self):
+        """Everything works again: radio, flash and power of all boards."""
+        world = self.world
+        world.air.set_loss(0.0)
+        world.air.set_delay(0, 0)
+        world.air.set_duplicate(0.0)
+        world.heal()
+        for board in world.boards.values():
+            board.cut_at_sync = 0
+            board.stall = 0.0
+            board.write_us = min(board.write_us, _HEALED_WRITE_US)
+            world.restart(board.id)
+
+    def finish(self):
+        """Heal, then demand a leader, a write and equal databases. Raises Violation."""
+        world = self.world
+        self.heal()
+        self._demand(lambda: world.leader() and world.checks.all_equal(), "a leader, equal logs")
+        self._demand(self._committed_everywhere(), "a write on every board")
+        world.checks.finish()
+
+    def _committed_everywhere(self):
+        """A predicate: a client that asks the leader again after each no has its write."""
+        world = self.world
+        tries = []
+
+        def done():
+            if not tries or (tries[-1].code or COMMITTED) != COMMITTED:
+                self._value += 1
+                leader = world.leader()
+                if leader is None:
+                    return False
+                tries.append(world.propose(leader, set_command(0, self._value)))
+            return tries[-1].code == COMMITTED and world.checks.all_equal()
+
+        return done
+
+    def _demand(self, predicate, what):
+        world = self.world
+        if not world.run_until_true(predicate, LIVENESS_MS):
+            boards = "; ".join(
+                "board %d term %d, %d/%d"
+                % (b.id, b.raft.term, b.raft.applied_index, b.raft.log.last_index)
+                for b in world.alive()
+            )
+            facts = "%d ms after all was healed there is not %s: leader %s; %s"
+            raise world.violation("liveness", facts % (LIVENESS_MS, what, world.leader(), boards))

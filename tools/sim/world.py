@@ -1,0 +1,365 @@
+"""N boards and the radio between them in virtual time. Everything in it comes from one seed.
+
+    world = World(seed=7, boards=5)
+    world.run_until_true(world.leader, 5000)
+    asked = world.propose(3, set_command(2, 34))
+    world.run(200)
+
+Time is microseconds inside, milliseconds in the calls. An event is a frame's arrival at boards, a
+board's own deadline, or an act of the caller or of `faults`; those of the same microsecond happen
+in the order in which they were scheduled. Two worlds with the same seed that are driven in the same
+way have the same `hash()`, in any process: nothing in here iterates over a set.
+"""
+
+from collections import deque
+from hashlib import blake2b
+from heapq import heappop, heappush
+from itertools import groupby
+from random import Random
+from struct import pack
+
+from firmware.config import Config
+from firmware.journal import JournalDamaged
+from raft.message import LEADER, OUTCOME_TEXTS
+from tools.air import BROADCAST, Air
+from tools.sim.board import Board, Ears, PowerCut
+from tools.sim.checks import Checks, Violation
+
+CLUSTER = "simulated"
+KEY_HEX = "5a" * 32
+BOOT_SPREAD_MS = 200  # the first boards are switched on within so long
+_AGAIN_US = 100  # a step that left work undone is followed by the next after so long
+_RECORDED = 2000  # frames that an attacker remembers
+
+# Of events, in the hash.
+_SENT, _HEARD, _BOOTED, _DIED, _ASKED, _ANSWERED, _LINKS = range(7)
+
+
+class Asked:
+    """A proposal, and what became of it: `code` is None until the board has answered."""
+
+    def __init__(self, board, command, at_us):
+        self.board = board
+        self.command = command
+        self.at_us = at_us
+        self.answered_us = None
+        self.code = None
+        self.index = 0
+        self.term = 0
+
+
+class World:
+    """`boards` boards with ids 1..boards, switched on within `boot_spread_ms` of time 0.
+
+    `drift_ppm`: how far a clock may be off, parts per million; `settings`: more of a board's
+    config; `trace`: a `tools.sim.trace.Trace`; `replay`: the command that a violation names.
+    Every call that lets time pass may raise `tools.sim.checks.Violation`.
+    """
+
+    def __init__(
+        self,
+        seed,
+        boards=5,
+        boot_spread_ms=BOOT_SPREAD_MS,
+        drift_ppm=0,
+        settings=None,
+        trace=None,
+        replay=None,
+    ):
+        self.seed = seed
+        self.now_us = 0
+        self.random = Random("%d/world" % seed)
+        self.air = Air(Random("%d/air" % seed))
+        self.trace = trace
+        self.replay = replay or "World(seed=%d, boards=%d), driven as in the test" % (seed, boards)
+        self.events = 0
+        self.deliveries = 0
+        self.crashes = 0
+        self.recorded = None  # deque of frames once somebody records
+        self._sequence = 0
+        self._queue = []
+        self._hash = blake2b(digest_size=16)
+        self.boards = {}
+        self._by_mac = {}
+        ears = Ears()
+        for me in range(1, boards + 1):
+            values = {
+                "id": me,
+                "cluster": CLUSTER,
+                "key": KEY_HEX,
+                "voters": list(range(1, boards + 1)),
+            }
+            values.update(settings or {})
+            mac = b"\x02raft" + bytes([me])
+            board = Board(
+                Config(values),
+                mac,
+                "%d/board %d" % (seed, me),
+                ears,
+                self._transmit,
+                self._commanded,
+                self.random.randint(-drift_ppm, drift_ppm),
+            )
+            self.boards[me] = self._by_mac[mac] = board
+            self.air.station(mac, on=False)
+            self.at(self.random.randrange(1000 * boot_spread_ms + 1), self._boot, board)
+        self.checks = Checks(self)
+        if trace:
+            trace.begin(self.boards.values())
+
+    # Time.
+
+    @property
+    def now_ms(self):
+        return self.now_us / 1000
+
+    def at(self, time_us, function, argument):
+        """Call `function(argument)` at `time_us`."""
+        self._sequence += 1
+        heappush(self._queue, (time_us, self._sequence, function, argument))
+
+    def run_until(self, ms):
+        """Let time pass until `ms` since the beginning."""
+        end_us = int(ms * 1000)
+        queue = self._queue
+        while queue and queue[0][0] <= end_us:
+            self.now_us, _, function, argument = heappop(queue)
+            self.events += 1
+            function(argument)
+        self.now_us = end_us
+
+    def run(self, ms):
+        """Let `ms` pass."""
+        self.run_until(self.now_ms + ms)
+
+    def run_until_true(self, predicate, limit_ms):
+        """Let time pass, at most `limit_ms`, until `predicate()`; return its value."""
+        end_us = self.now_us + int(limit_ms * 1000)
+        queue = self._queue
+        while not predicate() and queue and queue[0][0] <= end_us:
+            self.now_us, _, function, argument = heappop(queue)
+            self.events += 1
+            function(argument)
+        return predicate()
+
+    # Boards.
+
+    def alive(self):
+        """The boards that have power, by id."""
+        return [board for board in self.boards.values() if board.alive]
+
+    def leader(self):
+        """Id of the leader of the highest term, None if nobody leads."""
+        leading = [b for b in self.alive() if b.raft.role == LEADER]
+        return max(leading, key=lambda b: b.raft.term).id if leading else None
+
+    def databases(self):
+        """{id: values} of the boards that have power."""
+        return {board.id: list(board.driver.machine.values) for board in self.alive()}
+
+    def crash(self, me):
+        """Cut the power of board `me`; nothing happens if it has none."""
+        if self.boards[me].alive:
+            self._die(self.boards[me], "power off")
+
+    def crash_in_write(self, me, writes=1):
+        """Cut the power of board `me` in the middle of its next flash write but `writes` - 1."""
+        self.boards[me].cut_at_sync = writes
+
+    def restart(self, me):
+        """Give board `me` power; nothing happens if it has some."""
+        if not self.boards[me].alive:
+            self._boot(self.boards[me])
+
+    def propose(self, me, command):
+        """Board `me`'s own app proposes `command` (bytes); returns an Asked to look into."""
+        board = self.boards[me]
+        asked = Asked(me, command, self.now_us)
+        self._note(_ASKED, me, command)
+        self.checks.asked(asked)
+        if not board.alive:
+            return asked
+
+        def answer(code, index, term):
+            asked.code, asked.index, asked.term = code, index, term
+            asked.answered_us = self.now_us
+            self._note(_ANSWERED, me, pack("<BII", code, index, term))
+            board_answers.append(asked)
+            if self.trace:
+                self.trace.board(self.now_us, board, "answers: " + OUTCOME_TEXTS[code])
+
+        board_answers = self.checks.answers
+        if self.trace:
+            self.trace.board(self.now_us, board, "is asked for " + command.hex())
+        board.driver.propose(command, answer)
+        self._wake(board)
+        return asked
+
+    # The radio.
+
+    def cut(self, a, b):
+        """Nothing that board `a` sends reaches board `b`."""
+        self.air.cut(self.boards[a].mac, self.boards[b].mac)
+        self.links("%d is not heard by %d" % (a, b))
+
+    def mend(self, a, b):
+        """Undo `cut`."""
+        self.air.heal(self.boards[a].mac, self.boards[b].mac)
+        self.links("%d is heard by %d again" % (a, b))
+
+    def partition(self, groups):
+        """Boards hear each other only within a group; one in two groups bridges them."""
+        self.air.partition([[self.boards[me].mac for me in group] for group in groups])
+        self.links("the radio is split: " + " | ".join(str(list(g))[1:-1] for g in groups))
+
+    def heal(self):
+        """Undo every cut and partition."""
+        self.air.heal()
+        self.links("the radio is whole")
+
+    def record(self):
+        """From now on keep what is sent, for `play_back`."""
+        self.recorded = deque(maxlen=_RECORDED)
+
+    def play_back(self, me, number):
+        """Let board `me` hear the recorded frame `number` (modulo their count) once more."""
+        board = self.boards[me]
+        if self.recorded and board.alive:
+            self._hear(([board], self.recorded[number % len(self.recorded)], -70))
+
+    def links(self, text):
+        """Say `text` of the radio: in the hash and in the trace."""
+        self._note(_LINKS, 0, text.encode())
+        if self.trace:
+            self.trace.note(self.now_us, text)
+
+    # The run.
+
+    def hash(self):
+        """32 hex digits over every event so far."""
+        return self._hash.hexdigest()
+
+    def violation(self, name, facts):
+        """The exception for a broken property, with all that finds it again."""
+        return Violation(name, facts, self.seed, self.now_ms, self.replay)
+
+    def _note(self, kind, me, data):
+        self._hash.update(pack("<QBBB", self.now_us, kind, me, len(data) & 0xFF) + data)
+
+    def _boot(self, board):
+        if board.alive:
+            return
+        self._note(_BOOTED, board.id, b"")
+        try:
+            board.boot(self.now_us)
+        except PowerCut:
+            self._die(board, "power off while it starts")
+            return
+        except JournalDamaged as error:
+            raise self.violation("durability", "board %d cannot start: %s" % (board.id, error))
+        self.air.station(board.mac, on=True)
+        self.checks.booted(board)
+        if self.trace:
+            self.trace.board(self.now_us, board, "starts, boot %d" % board.boots)
+        self._finish_step(board, board.raft.deadline_ms())
+
+    def _die(self, board, how):
+        self.crashes += 1
+        board.power_off()
+        self._note(_DIED, board.id, b"")
+        self.air.station(board.mac, on=False)
+        if self.trace:
+            self.trace.board(self.now_us, board, how)
+
+    def _wake(self, board):
+        """Something came in: step, or once the board is done with what it is at."""
+        if board.busy_until_us > self.now_us:
+            self._arm(board, board.busy_until_us)
+        else:
+            self._step(board)
+
+    def _step(self, board):
+        board.elapsed_us = 0
+        try:
+            deadline_ms = board.driver.step(board.local_ms(self.now_us))
+        except PowerCut:
+            self.checks.after(board)
+            self._die(board, "power off in a flash write")
+            return
+        except Violation:
+            raise
+        except Exception as error:
+            self.checks.after(board)
+            where = error.__traceback__
+            while where.tb_next:
+                where = where.tb_next
+            name = where.tb_frame.f_code.co_name
+            facts = "board %d, in %s: %s: %s" % (board.id, name, type(error).__name__, error)
+            raise self.violation("no board fails", facts) from error
+        self.checks.after(board)
+        if self.trace:
+            self.trace.changed(self.now_us, board)
+        self._finish_step(board, deadline_ms)
+
+    def _finish_step(self, board, deadline_ms):
+        now_us = self.now_us
+        board.busy_until_us = now_us + board.elapsed_us
+        self._arm(board, max(board.world_us(deadline_ms), board.busy_until_us, now_us + _AGAIN_US))
+
+    def _arm(self, board, at_us):
+        """Step at `at_us`. A deadline that moves on costs nothing until its old timer is over."""
+        board.wake_us = at_us
+        if board.timer_us is None or at_us < board.timer_us:
+            board.timer_us = at_us
+            self.at(at_us, self._on_timer, board)
+
+    def _on_timer(self, board):
+        if board.timer_us != self.now_us:
+            return
+        board.timer_us = None
+        if not board.alive:
+            return
+        if board.wake_us > self.now_us:
+            self._arm(board, board.wake_us)
+        else:
+            self._step(board)
+
+    def _commanded(self, board, command):
+        self.checks.commanded(board, command)
+
+    def _transmit(self, board, frame):
+        if board.elapsed_us:
+            # It leaves when the write is over, unless the power goes before.
+            leaves_us = self.now_us + board.elapsed_us
+            self.at(leaves_us, self._leave, (board, board.boots, frame))
+        else:
+            self._on_air(board, frame)
+
+    def _leave(self, late):
+        board, boots, frame = late
+        if board.alive and board.boots == boots:
+            self._on_air(board, frame)
+
+    def _on_air(self, board, frame):
+        self._note(_SENT, board.id, frame)
+        self.checks.sent(board, frame)
+        if self.recorded is not None:
+            self.recorded.append(frame)
+        sent = self.air.transmit(self.now_us, board.mac, BROADCAST, len(frame))
+        # One event for all who hear it at the same moment.
+        for arrive_us, heard in groupby(sent.deliveries, _arrival):
+            boards = [self._by_mac[mac] for mac, _, _ in heard]
+            self.at(arrive_us, self._hear, (boards, frame, self.air.rssi_dbm))
+
+    def _hear(self, delivery):
+        boards, frame, rssi = delivery
+        for board in boards:
+            if board.alive:
+                self.deliveries += 1
+                self._hash.update(pack("<QBB", self.now_us, _HEARD, board.id))
+                board.hear(frame, rssi)
+                self._wake(board)
+
+
+def _arrival(delivery):
+    return delivery[1]
