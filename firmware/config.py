@@ -10,6 +10,16 @@ from raft.settings import Settings
 PATH = "config.json"
 ROLES = ("node", "collector")
 
+# Passed on to the core; what they mean and may be stands there.
+_SETTINGS = (
+    "election_min_ms",
+    "election_max_ms",
+    "heartbeat_ms",
+    "window",
+    "log_bytes",
+    "snapshot_entries",
+    "keep_entries",
+)
 _KNOWN = (
     "role",
     "id",
@@ -20,12 +30,9 @@ _KNOWN = (
     "voters",
     "channel",
     "size",
-    "election_min_ms",
-    "election_max_ms",
-    "heartbeat_ms",
     "udp_host",
     "udp_port",
-)
+) + _SETTINGS
 
 
 class ConfigError(ValueError):
@@ -69,12 +76,12 @@ class Config:
         if len(set(self.voters)) != len(self.voters):
             raise ConfigError("voters names an id twice: %r" % self.voters)
         self.size = _whole(values, "size", 1, 1024, DEFAULT_SIZE)
-        timing = {}
-        for name in ("election_min_ms", "election_max_ms", "heartbeat_ms"):
+        settings = {}
+        for name in _SETTINGS:
             if name in values:
-                timing[name] = _whole(values, name, 1, 60000)
+                settings[name] = _whole(values, name, 0, 65535)
         try:
-            self.settings = Settings(**timing)
+            self.settings = Settings(**settings)
         except ValueError as error:
             raise ConfigError(str(error))
 

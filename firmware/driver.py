@@ -5,6 +5,7 @@ sleeps or reads a clock. An exception that leaves it means that the member must 
 promise anything that it could not write.
 """
 
+from firmware.journal import JournalDamaged
 from raft.auth import KeyRing, cluster_hash
 from raft.core import NotLeader, Raft
 from raft.freshness import Freshness
@@ -56,7 +57,10 @@ class Driver:
             cluster_hash(config.cluster), keys, config.id, config.incarnation, found.epoch + 1
         )
         self.raft = Raft(config.id, config.voters, machine, config.settings, random_below)
-        self.raft.restore(found.term, found.vote, found.entries)
+        try:
+            self.raft.restore(found.term, found.vote, found.entries, found.snapshot)
+        except ValueError as error:
+            raise JournalDamaged("the snapshot is none of this state machine: %s" % error)
         self.freshness = Freshness(random_bytes)
         self.proposals = Proposals(self.raft)
         # Frames that were authentic, but not for us to act on.
@@ -99,15 +103,25 @@ class Driver:
     def _deliver(self):
         """The four duties of the core's contract, in their order."""
         raft = self.raft
-        raft.outbox.drain_early(self._send)
-        if raft.unsaved:
+        outbox = raft.outbox
+        if outbox.waiting:
+            outbox.drain_early(self._send)
+        if raft.unsaved or raft.snapshot_unsaved:
             self._save()
-        raft.outbox.drain_late(self._send, not raft.unsaved)
+        if outbox.waiting:
+            outbox.drain_late(self._send, not raft.unsaved)
         raft.apply_committed(self.proposals.on_applied)
-        raft.outbox.drain_late(self._send, not raft.unsaved)
+        if outbox.waiting:
+            outbox.drain_late(self._send, not raft.unsaved)
 
     def _save(self):
         raft = self.raft
+        if raft.snapshot_unsaved:
+            self.journal.rewrite(self.codec.epoch, raft.term, raft.vote, raft.snapshot, raft.log)
+            self._saved_term = raft.term
+            self._saved_vote = raft.vote
+            raft.persisted()
+            return
         if raft.term != self._saved_term or raft.vote != self._saved_vote:
             self.journal.hard_state(raft.term, raft.vote)
         for index in range(raft.log.unstable_index, raft.log.last_index + 1):

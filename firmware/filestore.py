@@ -12,6 +12,7 @@ class FileStore:
 
     def __init__(self, path):
         self._path = path
+        self._old = None
         try:
             self._file = open(path, "r+b")
         except OSError:
@@ -25,19 +26,28 @@ class FileStore:
     def append(self, buf):
         self._file.write(buf)
 
+    def begin(self):
+        """What is appended from now on goes into a copy..."""
+        self._old = self._file
+        self._file = open(self._path + ".new", "wb")
+
+    def finish(self):
+        """...which takes the file's place by one atomic rename."""
+        self._file.close()
+        self._old.close()
+        os.rename(self._path + ".new", self._path)
+        self._file = open(self._path, "r+b")
+        self._file.seek(0, 2)
+
     def sync(self):
         self._file.flush()
 
     def cut(self, length):
-        """Keep the first `length` bytes. A copy takes the file's place by one atomic rename."""
-        copy = self._path + ".new"
+        """Keep the first `length` bytes."""
         self._file.seek(0)
-        with open(copy, "wb") as out:
-            while length:
-                piece = self._file.read(min(length, 512))
-                out.write(piece)
-                length -= len(piece)
-        self._file.close()
-        os.rename(copy, self._path)
-        self._file = open(self._path, "r+b")
-        self._file.seek(0, 2)
+        self.begin()
+        while length:
+            piece = self._old.read(min(length, 512))
+            self._file.write(piece)
+            length -= len(piece)
+        self.finish()

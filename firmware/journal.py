@@ -18,6 +18,7 @@ from binascii import crc32
 from struct import pack_into, unpack_from
 
 from raft.message import COUNTER_LIMIT, NOBODY, const
+from raft.snapshot import Snapshot
 from raft.wire import COMMAND_MAX
 
 _HEAD = const(8)
@@ -28,6 +29,8 @@ _PAYLOAD_MAX = COMMAND_MAX + 32
 _HARD_STATE = const(1)  # term u32, vote u8: one record, so that they can never disagree
 _ENTRY = const(2)  # index u32, term u32, kind u8, data; replaces everything from its index on
 _EPOCH = const(3)  # epoch u32: this boot's number
+_SNAPSHOT = const(4)  # index u32, term u32, total u16, offset u16, piece of the image
+_PIECE = const(160)
 
 
 class JournalDamaged(Exception):
@@ -35,17 +38,20 @@ class JournalDamaged(Exception):
 
 
 class Recovered:
-    """What the journal holds: `term`, `vote`, `epoch`, `entries` ((term, kind, data) from 1 on)."""
+    """What the journal holds: `term`, `vote`, `epoch`, `snapshot` (or None), and the `entries`
+    ((term, kind, data)) behind it."""
 
     def __init__(self):
         self.term = 0
         self.vote = NOBODY
         self.epoch = 0
+        self.snapshot = None
         self.entries = []
 
 
 class Journal:
-    """Records over a store: anything with read(n), append(buf), sync() and cut(length).
+    """Records over a store: anything with read(n), append(buf), sync(), cut(length), and begin()
+    and finish() around what shall take the place of everything before, by one atomic step.
 
     Nothing is durable before `sync` returns. A store that fails raises OSError, and the member has
     to stop: what it was about to promise is not safe.
@@ -54,6 +60,7 @@ class Journal:
     def __init__(self, store):
         self._store = store
         self._sequence = 0
+        self._total = 0
         self._buf = bytearray(_HEAD + _PAYLOAD_MAX + _FOOT)
         self._view = memoryview(self._buf)
 
@@ -73,6 +80,11 @@ class Journal:
             good += size
         if size:
             self._store.cut(good)
+        snapshot = found.snapshot
+        if snapshot is not None:
+            if len(snapshot.image) < self._total:
+                raise JournalDamaged("the snapshot in the journal is not whole")
+            snapshot.image = bytes(snapshot.image)
         return found
 
     def _read_record(self, at):
@@ -114,11 +126,19 @@ class Journal:
             found.epoch = unpack_from("<I", payload)[0]
         elif kind == _ENTRY:
             index, term, entry_kind = unpack_from("<IIB", payload)
-            if not 1 <= index <= len(found.entries) + 1:
+            place = index - (0 if found.snapshot is None else found.snapshot.index)
+            if not 1 <= place <= len(found.entries) + 1:
                 raise JournalDamaged("entry %d at byte %d leaves a gap in the log" % (index, at))
-            while len(found.entries) >= index:
+            while len(found.entries) >= place:
                 found.entries.pop()
             found.entries.append((term, entry_kind, bytes(payload[9:])))
+        elif kind == _SNAPSHOT:
+            index, term, self._total, offset = unpack_from("<IIHH", payload)
+            if offset == 0:
+                found.snapshot = Snapshot(index, term, bytearray())
+            if found.snapshot is None or offset != len(found.snapshot.image):
+                raise JournalDamaged("the snapshot at byte %d of the journal has a gap" % at)
+            found.snapshot.image.extend(payload[12:])
         else:
             raise JournalDamaged("unknown record type %d at byte %d of the journal" % (kind, at))
 
@@ -138,6 +158,31 @@ class Journal:
         end = _HEAD + 9 + len(entry[2])
         self._buf[_HEAD + 9 : end] = entry[2]
         self._append(_ENTRY, end - _HEAD)
+
+    def rewrite(self, epoch, term, vote, snapshot, log):
+        """Put `snapshot` and the entries of `log` behind it in the place of all before; returns
+        when that is durable. A power cut in between leaves what was there."""
+        self._store.begin()
+        self._sequence = 0
+        self.epoch(epoch)
+        self.hard_state(term, vote)
+        image = snapshot.image
+        for offset in range(0, max(len(image), 1), _PIECE):
+            piece = image[offset : offset + _PIECE]
+            pack_into(
+                "<IIHH",
+                self._buf,
+                _HEAD,
+                _counter(snapshot.index),
+                _counter(snapshot.term),
+                len(image),
+                offset,
+            )
+            self._buf[_HEAD + 12 : _HEAD + 12 + len(piece)] = piece
+            self._append(_SNAPSHOT, 12 + len(piece))
+        for index in range(snapshot.index + 1, log.last_index + 1):
+            self.entry(index, log.entry(index))
+        self._store.finish()
 
     def _append(self, kind, length):
         buf = self._buf

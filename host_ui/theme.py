@@ -19,6 +19,8 @@ from raft.message import (
     OUTCOME,
     POLL,
     PROOF,
+    SNAPSHOT,
+    SNAPSHOT_ACK,
     STATUS,
     TIMEOUT_NOW,
     VOTE,
@@ -60,6 +62,8 @@ MARKS = {
     PROOF: (DIAMOND, VERMILION, "proof"),
     ORDER: (SQUARE, ORANGE, "order"),
     TIMEOUT_NOW: (TRIANGLE, SKY, "take over"),
+    SNAPSHOT: (SQUARE, BLUE, "snapshot"),
+    SNAPSHOT_ACK: (SQUARE, GREEN, "snapshot ack"),
 }
 LOADED_APPEND = (DOT, BLUE, "entries")
 

@@ -5,7 +5,8 @@ Contract. In: one decoded frame (`receive`), the time (`tick`), a proposal (`pro
 
 1. `outbox.drain_early`: a leader's AppendEntries may leave before its own write (thesis 10.2.1);
 2. if `unsaved`: make `term`, `vote` and the entries from `log.unstable_index` on durable, then
-   call `persisted`;
+   call `persisted`; if `snapshot_unsaved`: `snapshot` and all entries behind it, in the place of
+   what was durable before;
 3. `outbox.drain_late`: votes, acks and vote requests, which depend on that;
 4. `apply_committed`.
 
@@ -13,7 +14,7 @@ Same state and same input give the same output: the only randomness is `random_b
 Everything enters by one door that compares terms once; the role changes only in `become_*`.
 """
 
-from raft import election, replication
+from raft import election, replication, snapshot
 from raft.log import Log
 from raft.message import (
     ACK,
@@ -26,6 +27,8 @@ from raft.message import (
     NOBODY,
     NOOP,
     PRE_CANDIDATE,
+    SNAPSHOT,
+    SNAPSHOT_ACK,
     TIMEOUT_NOW,
     VOTE,
     VOTE_REQUEST,
@@ -64,6 +67,8 @@ class Raft:
         self.vote = NOBODY
         self.unsaved = False
         self.durable_index = 0
+        self.snapshot = snapshot.Snapshot(0, 0, b"")
+        self.snapshot_unsaved = False
         # May be lost (Figure 2, volatile state).
         self.role = FOLLOWER
         self.leader = NOBODY
@@ -81,11 +86,22 @@ class Raft:
         self.heartbeat_at_ms = 0
         self.transfer_to = NOBODY
         self.transfer_until_ms = 0
+        # Follower: the snapshot that a leader is sending us, or None.
+        self.incoming = None
 
-    def restore(self, term, vote, entries):
-        """Take over what the journal holds, before the first step."""
+    def restore(self, term, vote, entries, taken=None):
+        """Take over what the journal holds, before the first step.
+
+        `taken` is the Snapshot that `entries` follow, or None. Raises ValueError if the state
+        machine does not take its image.
+        """
         self.term = term
         self.vote = vote
+        if taken is not None:
+            self.machine.restore(taken.image)
+            self.snapshot = taken
+            self.log.restart(taken.index, taken.term)
+            self.commit_index = self.applied_index = taken.index
         for entry in entries:
             self.log.append(entry)
         self.log.unstable_index = self.log.last_index + 1
@@ -146,6 +162,8 @@ class Raft:
             raise Busy()
         if self.log.last_index - self.commit_index >= self.settings.window:
             raise Busy()
+        if self.log.size + len(command) > self.settings.log_bytes:
+            raise Busy()
         index = self.append_own(COMMAND, command)
         self.heartbeat_at_ms = self.now_ms
         return index
@@ -176,6 +194,7 @@ class Raft:
     def persisted(self):
         """`term`, `vote` and the whole log are durable now."""
         self.unsaved = False
+        self.snapshot_unsaved = False
         self.log.unstable_index = self.log.last_index + 1
         self.durable_index = self.log.last_index
         if self.role == LEADER:
@@ -192,6 +211,7 @@ class Raft:
             result = self.machine.apply(data) if kind == COMMAND else None
             self.applied_index = index
             applied(index, term, result)
+        snapshot.take_if_due(self)
 
     # Roles.
 
@@ -257,4 +277,6 @@ _HANDLERS = {
     VOTE_REQUEST: election.on_vote_request,
     VOTE: election.on_vote,
     TIMEOUT_NOW: election.on_timeout_now,
+    SNAPSHOT: snapshot.on_snapshot,
+    SNAPSHOT_ACK: replication.on_snapshot_ack,
 }

@@ -33,6 +33,8 @@ CHALLENGE = const(9)
 PROOF = const(10)
 TIMEOUT_NOW = const(11)
 ORDER = const(12)
+SNAPSHOT = const(13)
+SNAPSHOT_ACK = const(14)
 
 TYPE_NAMES = {
     APPEND: "AppendEntries",
@@ -47,6 +49,8 @@ TYPE_NAMES = {
     PROOF: "Proof",
     TIMEOUT_NOW: "TimeoutNow",
     ORDER: "Order",
+    SNAPSHOT: "InstallSnapshot",
+    SNAPSHOT_ACK: "SnapshotAck",
 }
 
 # Kinds of log entries: the low four bits of an entry's first byte on the air.

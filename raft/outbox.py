@@ -19,6 +19,7 @@ class Outbox:
         self._free = [Message() for _ in range(CAPACITY)]
         self._early = []
         self._late = []
+        self.waiting = 0  # messages in both queues
         self.dropped = 0
         self._spare = Message()
 
@@ -34,6 +35,7 @@ class Outbox:
         if self._free:
             message = self._free.pop()
             queue.append(message)
+            self.waiting += 1
         else:
             message = self._spare
             self.dropped += 1
@@ -61,6 +63,7 @@ class Outbox:
     def _drain(self, queue, send):
         while queue:
             message = queue.pop(0)
+            self.waiting -= 1
             self._free.append(message)
             send(message)
 

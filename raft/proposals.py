@@ -137,7 +137,8 @@ class Proposals:
                     self._hand_over(proposal)
                 elif raft.now_ms >= proposal.deadline_ms:
                     self._finish(proposal, NO_LEADER)
-            elif raft.now_ms >= proposal.deadline_ms:
+            elif 0 < proposal.index <= raft.applied_index or raft.now_ms >= proposal.deadline_ms:
+                # Applied without our seeing it: a snapshot took its place.
                 self._finish(proposal, UNKNOWN)
             elif proposal.state == _FORWARDED:
                 if raft.term != proposal.term:
@@ -219,9 +220,10 @@ class Proposals:
         proposal.state = _APPENDED
         proposal.index = index
         proposal.term = term
-        if self.raft.applied_index >= index:
+        applied_term = self.raft.log.term_at(index)
+        if self.raft.applied_index >= index and applied_term is not None:
             # Committed and applied here before the leader's answer was heard.
-            self.on_applied(index, self.raft.log.term_at(index), None)
+            self.on_applied(index, applied_term, None)
 
     def _finish(self, proposal, code):
         proposal.state = _DONE

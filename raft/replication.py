@@ -5,6 +5,7 @@ advances on send. It goes back for nobody: a follower that lacks the entry befor
 (an ack without SUCCESS), and gets what it misses in frames of its own.
 """
 
+from raft import snapshot
 from raft.election import reset_timer
 from raft.message import ACK, APPEND, EVERYONE, FOLLOWER, LEADER, NOBODY, SUCCESS, TIMEOUT_NOW
 from raft.wire import FREE_IN_APPEND, entry_size
@@ -19,6 +20,8 @@ class Follower:
         self.behind = False  # gets frames of its own until it has caught up with the broadcast
         self.repair_at_ms = 0  # not before: a repair is on its way...
         self.repair_index = 0  # ...whose entries begin behind this index
+        self.snapshot = None  # what it is being sent, if the log no longer holds what it lacks...
+        self.snapshot_offset = 0  # ...and the chunk that went out last
 
 
 # The leader's side.
@@ -123,10 +126,27 @@ def on_ack(raft, message):
         _repair(raft, message.src, follower, follower.match_index)
 
 
+def on_snapshot_ack(raft, message):
+    """InstallSnapshot RPC, answer: once it has all of it, the log goes on behind it."""
+    follower = snapshot.on_snapshot_ack(raft, message)
+    if follower is not None:
+        follower.behind = True
+        advance_commit(raft)
+        _repair(raft, message.src, follower, follower.match_index)
+
+
 def _repair(raft, dst, follower, prev_index):
-    if raft.now_ms >= follower.repair_at_ms and prev_index < raft.log.last_index:
+    if raft.now_ms < follower.repair_at_ms or prev_index >= raft.log.last_index:
+        return
+    follower.repair_index = prev_index
+    if prev_index < raft.log.base_index:
+        if follower.snapshot is None:
+            follower.snapshot = raft.snapshot
+            follower.snapshot_offset = 0
+        snapshot.send_chunk(raft, dst, follower, follower.snapshot_offset)
+    else:
+        follower.snapshot = None
         follower.repair_at_ms = raft.now_ms + raft.settings.heartbeat_ms // 2
-        follower.repair_index = prev_index
         _send_append(raft, dst, prev_index, raft.log.last_index)
 
 
@@ -156,12 +176,21 @@ def on_append(raft, message):
         raft.become_follower(message.term, message.src)
     raft.heard_leader_ms = raft.now_ms
     reset_timer(raft)
-    if raft.log.term_at(message.prev_index) != message.prev_term:
+    index = message.prev_index
+    skip = raft.log.base_index - index
+    if skip > 0:
+        # What our snapshot holds is committed: it cannot conflict, and is not to be deleted
+        # (openraft #511). What is left of the frame follows the snapshot.
+        if skip > len(message.entries):
+            _answer(raft, message, SUCCESS, index + len(message.entries), 0)
+            return
+        del message.entries[:skip]
+        index += skip
+    elif raft.log.term_at(index) != message.prev_term:
         # 2. Our log does not hold the entry before (§5.3): say where it may still agree.
         agreed = raft.log.last_index_not_above(message.prev_index, message.prev_term)
         _answer(raft, message, 0, agreed, raft.log.term_at(agreed))
         return
-    index = message.prev_index
     for entry in message.entries:
         index += 1
         term = raft.log.term_at(index)

@@ -4,9 +4,11 @@
 class Settings:
     """`election_min_ms`..`election_max_ms`: a follower waits a random time between them (§5.2);
     `heartbeat_ms`: the leader speaks at least so often; `proposal_ms`: how long a board looks for
-    an outcome before it answers UNKNOWN; `window`: entries broadcast ahead of the commit index;
-    `promise_ms`: the longest that a voter may promise to withhold votes (thesis 4.2.3, 6.4.1), and
-    so the time after a reboot in which it grants none.
+    an outcome before it answers UNKNOWN; `window`: entries that may wait for a majority;
+    `log_bytes`: data that the log may hold; `snapshot_entries`: applied entries after which a
+    snapshot stands for them (§7); `keep_entries`: how many of them stay for boards that lag a
+    little. `promise_ms`, the longest that a voter may promise to withhold votes (thesis 4.2.3,
+    6.4.1) and so the time after a reboot in which it grants none, is `election_min_ms`.
 
     Raises ValueError, with a sentence that says what to change, if they do not fit together.
     """
@@ -18,6 +20,9 @@ class Settings:
         heartbeat_ms=50,
         proposal_ms=3000,
         window=64,
+        log_bytes=8192,
+        snapshot_entries=64,
+        keep_entries=16,
     ):
         if not 0 < election_min_ms < election_max_ms <= 60000:
             raise ValueError(
@@ -39,4 +44,11 @@ class Settings:
         self.promise_ms = election_min_ms
         self.heartbeat_ms = heartbeat_ms
         self.proposal_ms = proposal_ms
+        if log_bytes < 1024:
+            raise ValueError("log_bytes must be at least 1024")
+        if snapshot_entries < 1 or keep_entries < 0:
+            raise ValueError("snapshot_entries must be at least 1, keep_entries at least 0")
         self.window = window
+        self.log_bytes = log_bytes
+        self.snapshot_entries = snapshot_entries
+        self.keep_entries = keep_entries

@@ -11,6 +11,8 @@ every number passes `_put` and its range check. The decoder never raises: it ret
 which a frame is dropped, and counts it.
 """
 
+from struct import pack_into
+
 from raft.message import (
     ACK,
     APPEND,
@@ -21,6 +23,8 @@ from raft.message import (
     OUTCOME,
     POLL,
     PROOF,
+    SNAPSHOT,
+    SNAPSHOT_ACK,
     STATUS,
     TIMEOUT_NOW,
     TYPE_NAMES,
@@ -42,6 +46,8 @@ BYTES = const(2)
 # Field formats: B, H: unsigned 8 and 16 bits; b: signed 8 bits; I: 32 bits that hold at most 30,
 # because more is a heap object on the chip.
 FIELD_SIZES = {"B": 1, "b": 1, "H": 2, "I": 4}
+_RANGES = {"B": (0, 0xFF), "b": (-128, 127), "H": (0, 0xFFFF), "I": (0, COUNTER_LIMIT - 1)}
+_FORMATS = {"B": "<B", "b": "<b", "H": "<H", "I": "<I"}
 
 HEADER_FIELDS = (
     ("version_key", "B", "version in the high 4 bits, key generation in the low 4"),
@@ -54,6 +60,7 @@ HEADER_FIELDS = (
     ("seq", "I", "frame counter of src in this boot"),
     ("term", "I", "current term of src (0 from a PC)"),
 )
+_OF_MESSAGE = HEADER_FIELDS[3:]  # those that are a message's own
 
 FIELDS = {
     APPEND: (
@@ -117,6 +124,17 @@ FIELDS = {
         ("order", "B", "1: hand leadership over"),
         ("member", "B", "the board that it is about"),
     ),
+    SNAPSHOT: (
+        ("last_index", "I", "index of the last entry that the snapshot holds"),
+        ("last_term", "I", "term of that entry"),
+        ("digest", "I", "of the whole image"),
+        ("total", "H", "bytes of the whole image"),
+        ("offset", "H", "position of the bytes that follow"),
+    ),
+    SNAPSHOT_ACK: (
+        ("last_index", "I", "which snapshot"),
+        ("offset", "H", "first byte wanted next; all of them: it is installed and durable"),
+    ),
 }
 
 TAILS = {
@@ -132,6 +150,8 @@ TAILS = {
     PROOF: BYTES,  # the nonce, back
     TIMEOUT_NOW: NOTHING,
     ORDER: NOTHING,
+    SNAPSHOT: BYTES,  # a piece of the image
+    SNAPSHOT_ACK: NOTHING,
 }
 
 _OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before
@@ -140,6 +160,7 @@ _ENTRY_HEAD = const(2)  # kind, length
 BODY_SIZES = {t: sum(FIELD_SIZES[f[1]] for f in fields) for t, fields in FIELDS.items()}
 FREE_IN_APPEND = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[APPEND]
 FREE_IN_STATUS = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[STATUS]
+FREE_IN_SNAPSHOT = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[SNAPSHOT]
 # A command must fit into any frame that carries it, beside a session's identity (16 bytes).
 COMMAND_MAX = FREE_IN_APPEND - _ENTRY_HEAD - 4 - 16
 
@@ -156,29 +177,35 @@ def entry_size(entry, term_before):
 
 
 def _put(buf, at, code, value, name):
-    size = FIELD_SIZES[code]
-    if code == "b":
-        if not -128 <= value <= 127:
-            raise WireError("%s %d does not fit into a signed byte" % (name, value))
-        value &= 0xFF
-    elif not 0 <= value < (COUNTER_LIMIT if size == 4 else 1 << (8 * size)):
-        raise WireError("%s %d does not fit into %d bytes" % (name, value, size))
-    for i in range(at, at + size):
-        buf[i] = value & 0xFF
-        value >>= 8
-    return at + size
+    least, most = _RANGES[code]
+    if not least <= value <= most:
+        raise WireError("%s %d is not within %d..%d" % (name, value, least, most))
+    pack_into(_FORMATS[code], buf, at, value)
+    return at + FIELD_SIZES[code]
 
 
-def _get(buf, at, code):
-    """The number at `at`, or -1000 if it is beyond 30 bits (never a heap object)."""
-    if code == "I":
-        if buf[at + 3] >= 0x40:
-            return -1000
-        return buf[at] | buf[at + 1] << 8 | buf[at + 2] << 16 | buf[at + 3] << 24
-    if code == "H":
-        return buf[at] | buf[at + 1] << 8
-    value = buf[at]
-    return value - 256 if code == "b" and value > 127 else value
+def _get_fields(fields, buf, at, message):
+    """Read `fields` into `message`; return where they end, -1 if one is beyond 30 bits.
+
+    By hand: `unpack_from` would make a tuple, and such a number a heap object. On MicroPython it
+    was no faster, its garbage counted.
+    """
+    for name, code, _ in fields:
+        if code == "I":
+            if buf[at + 3] >= 0x40:
+                return -1
+            value = buf[at] | buf[at + 1] << 8 | buf[at + 2] << 16 | buf[at + 3] << 24
+            at += 4
+        elif code == "H":
+            value = buf[at] | buf[at + 1] << 8
+            at += 2
+        else:
+            value = buf[at]
+            if code == "b" and value > 127:
+                value -= 256
+            at += 1
+        setattr(message, name, value)
+    return at
 
 
 class Codec:
@@ -211,7 +238,7 @@ class Codec:
         buf[0] = VERSION << 4 | self.keys.generation
         at = _put(buf, 1, "B", kind, "type")
         at = _put(buf, at, "H", self.cluster, "cluster")
-        for name, code, _ in HEADER_FIELDS[3:]:
+        for name, code, _ in _OF_MESSAGE:
             at = _put(buf, at, code, getattr(message, name), name)
         for name, code, _ in FIELDS[kind]:
             at = _put(buf, at, code, getattr(message, name), name)
@@ -259,7 +286,7 @@ class Codec:
         kind = frame[1]
         if kind not in TYPE_NAMES:
             return "type"
-        if _get(frame, 2, "H") != self.cluster:
+        if frame[2] | frame[3] << 8 != self.cluster:
             return "cluster"
         generation = frame[0] & 0x0F
         if not self.keys.has(generation):
@@ -270,19 +297,11 @@ class Codec:
         if not self.keys.verify(frame, end, generation):
             return "tag"
         message.type = kind
-        at = 4
-        for name, code, _ in HEADER_FIELDS[3:]:
-            value = _get(frame, at, code)
-            if value == -1000:
-                return "field"
-            setattr(message, name, value)
-            at += FIELD_SIZES[code]
-        for name, code, _ in FIELDS[kind]:
-            value = _get(frame, at, code)
-            if value == -1000:
-                return "field"
-            setattr(message, name, value)
-            at += FIELD_SIZES[code]
+        at = _get_fields(_OF_MESSAGE, frame, 4, message)
+        if at >= 0:
+            at = _get_fields(FIELDS[kind], frame, at, message)
+        if at < 0:
+            return "field"
         tail = TAILS[kind]
         if tail == ENTRIES:
             return self._get_entries(frame, at, end, message)
@@ -305,9 +324,9 @@ class Codec:
             if head & _OTHER_TERM:
                 if at + 4 > end:
                     return "body"
-                term = _get(frame, at, "I")
-                if term < 0:
+                if frame[at + 3] >= 0x40:
                     return "field"
+                term = frame[at] | frame[at + 1] << 8 | frame[at + 2] << 16 | frame[at + 3] << 24
                 at += 4
             if at + size > end:
                 return "body"

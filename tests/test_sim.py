@@ -14,9 +14,9 @@ import sys
 import pytest
 
 from firmware.driver import Driver
-from raft import core, election, replication
+from raft import core, election, replication, snapshot
 from raft.core import Raft
-from raft.intlist import set_command
+from raft.intlist import IntList, set_command
 from raft.log import Log
 from raft.message import (
     APPEND,
@@ -244,7 +244,7 @@ def test_caught_voting_twice(monkeypatch):
 
 def test_caught_a_vote_forgotten_at_restart(monkeypatch):
     restore = Raft.restore
-    monkeypatch.setattr(Raft, "restore", lambda r, t, vote, e: restore(r, t, NOBODY, e))
+    monkeypatch.setattr(Raft, "restore", lambda r, t, vote, e, s: restore(r, t, NOBODY, e, s))
     caught("one vote per term", two_candidates, led(boards=3))
 
 
@@ -398,8 +398,55 @@ def test_caught_a_commit_index_that_falls(monkeypatch):
 
 def test_caught_a_term_forgotten_at_restart(monkeypatch):
     restore = Raft.restore
-    monkeypatch.setattr(Raft, "restore", lambda raft, t, v, e: restore(raft, 0, NOBODY, e))
+    monkeypatch.setattr(Raft, "restore", lambda raft, t, v, e, s: restore(raft, 0, NOBODY, e, s))
     caught("monotonicity", swarm, 3)
+
+
+SMALL_LOG = {"snapshot_entries": 4, "keep_entries": 0}
+
+
+def small_logs(boards, seconds=20, seeds=range(1, 60)):
+    for seed in seeds:
+        world = World(seed, boards, settings=SMALL_LOG)
+        faults = Faults(world, seconds)
+        world.run_until(seconds * 1000)
+        faults.finish()
+
+
+def test_caught_a_snapshot_of_what_is_not_committed(monkeypatch):
+    def hasty(raft):
+        last = raft.log.last_index
+        if last - raft.log.base_index > 4:
+            raft.snapshot = snapshot.Snapshot(last, raft.log.last_term, raft.machine.snapshot())
+            raft.snapshot_unsaved = True
+            raft.log.compact(last)
+
+    monkeypatch.setattr(snapshot, "take_if_due", hasty)
+    caught("state machine safety", small_logs, 3)
+
+
+def test_caught_a_snapshot_that_forgets(monkeypatch):
+    restore = IntList.restore
+
+    def forgetful(machine, image):
+        restore(machine, image)
+        machine.values[0] = 0
+
+    monkeypatch.setattr(IntList, "restore", forgetful)
+    caught("database", small_logs, 3)
+
+
+def test_caught_a_snapshot_acknowledged_before_it_is_durable(monkeypatch):
+    """The ack leaves first, and the power goes before the write."""
+    install = snapshot._install
+
+    def careless(raft, incoming):
+        installed = install(raft, incoming)
+        raft.unsaved = raft.snapshot_unsaved = False
+        return installed
+
+    monkeypatch.setattr(snapshot, "_install", careless)
+    caught("durable before sent", small_logs, 3)
 
 
 def test_caught_a_leader_that_changes_its_own_log(monkeypatch):

@@ -20,7 +20,7 @@ from PyQt6.QtWidgets import QApplication, QMenu  # noqa: E402
 from host_ui import app as app_module  # noqa: E402
 from host_ui import theme  # noqa: E402
 from host_ui.app import Window  # noqa: E402
-from raft.message import LEADER  # noqa: E402
+from raft.message import LEADER, TYPE_NAMES  # noqa: E402
 from tests.fake_cluster import FakeCluster  # noqa: E402
 from tools import link as link_module  # noqa: E402
 from tools import pc  # noqa: E402
@@ -334,3 +334,7 @@ def test_keys_of_the_sheet_are_the_windows_keys(window):
     assert {"Space", "W", "C", "1", "9", "Ctrl+T", "F1", "?", "Ctrl+Q"} <= shortcuts
     sheet = " ".join(key for key, _ in app_module.KEYS)
     assert all(key in sheet for key in ("Space", "W", "Ctrl+T", "F1", "Ctrl+Q"))
+
+
+def test_every_type_of_frame_has_its_mark():
+    assert set(theme.MARKS) == set(TYPE_NAMES)

@@ -28,5 +28,15 @@ class MemoryStore:
         self._pending = bytearray()
         self.syncs += 1
 
+    def begin(self):
+        self._pending = bytearray()
+
+    def finish(self):
+        if self.failing:
+            raise OSError(5)
+        self.image = self._pending
+        self._pending = bytearray()
+        self.syncs += 1
+
     def cut(self, length):
         self.image = bytearray(self.image[:length])

@@ -27,25 +27,34 @@ def raises(error, function, *arguments):
 class Member:
     """One core, and what is durable of it."""
 
-    def __init__(self, me, voters, durable=None):
-        self.durable = durable or {"term": 0, "vote": 0, "entries": []}
-        self.raft = Raft(me, voters, IntList(), Settings(), lambda n: (37 * me) % n)
-        self.raft.restore(self.durable["term"], self.durable["vote"], self.durable["entries"])
+    def __init__(self, me, voters, durable=None, settings=None):
+        self.durable = durable or {"term": 0, "vote": 0, "entries": [], "snapshot": None}
+        self.raft = Raft(me, voters, IntList(), settings or Settings(), lambda n: (37 * me) % n)
+        kept = self.durable
+        self.raft.restore(kept["term"], kept["vote"], kept["entries"], kept["snapshot"])
         self.proposals = Proposals(self.raft)
         self.codec = Codec(1, KeyRing(KEY), me, 1, 1)
         self.applied = []
 
     def save(self):
         raft = self.raft
-        entries = [raft.log.entry(i) for i in range(1, raft.log.last_index + 1)]
-        self.durable = {"term": raft.term, "vote": raft.vote, "entries": entries}
+        taken = raft.snapshot if raft.snapshot.index else None
+        first = raft.snapshot.index + 1
+        entries = [raft.log.entry(i) for i in range(first, raft.log.last_index + 1)]
+        self.durable = {
+            "term": raft.term,
+            "vote": raft.vote,
+            "entries": entries,
+            "snapshot": taken,
+        }
         raft.persisted()
 
 
 class Table:
     """Cores 1..n. `frames` holds (src, dst, bytes) on their way, oldest first."""
 
-    def __init__(self, n=3):
+    def __init__(self, n=3, settings=None):
+        self.settings = settings
         self.voters = list(range(1, n + 1))
         self.now_ms = 0
         self.members = {}
@@ -55,7 +64,7 @@ class Table:
             self._seat(me, None)
 
     def _seat(self, me, durable):
-        self.members[me] = Member(me, self.voters, durable)
+        self.members[me] = Member(me, self.voters, durable, self.settings)
         self.members[me].raft.start(self.now_ms)
 
     def __getitem__(self, me):
@@ -74,7 +83,7 @@ class Table:
         member = self.members[me]
         member.proposals.tick()
         member.raft.outbox.drain_early(lambda m: self._put(me, m))
-        if member.raft.unsaved:
+        if member.raft.unsaved or member.raft.snapshot_unsaved:
             member.save()
         member.raft.outbox.drain_late(lambda m: self._put(me, m), not member.raft.unsaved)
 
@@ -144,4 +153,4 @@ class Table:
 
     def entries(self, me):
         log = self[me].log
-        return [log.entry(i) for i in range(1, log.last_index + 1)]
+        return [log.entry(i) for i in range(log.base_index + 1, log.last_index + 1)]

@@ -10,12 +10,19 @@ from firmware.driver import Driver
 from firmware.journal import Journal
 from raft.intlist import IntList
 from raft.message import APPEND
-from raft.wire import BYTES, ENTRIES, FIELDS, FRAME_MAX, HEADER_FIELDS, TAILS, Codec
+from raft.wire import BYTES, ENTRIES, FIELDS, FRAME_MAX, HEADER_FIELDS, NOTHING, TAILS, Codec
 
 RING_BYTES = 8192  # what firmware.radio asks ESP-NOW for
 RING_OVERHEAD = 13  # bytes of a frame's record in that ring beside its payload
 FREE_HEAP = 100_000  # bytes; telemetry only
 _DRIFT = 1_000_000
+
+# What a frame of each type sets in a Message.
+_TAIL_NAMES = {NOTHING: (), BYTES: ("data",), ENTRIES: ("entries",)}
+_NAMES = {
+    kind: ["type", *(f[0] for f in HEADER_FIELDS[3:] + fields), *_TAIL_NAMES[TAILS[kind]]]
+    for kind, fields in FIELDS.items()
+}
 
 
 class PowerCut(Exception):
@@ -44,17 +51,36 @@ class Store:
     def append(self, buf):
         self._pending += buf
 
+    def begin(self):
+        """What is appended from now on shall take the place of all before..."""
+        self._pending = bytearray()
+
+    def finish(self):
+        """...which it does at once or, if the power goes, not at all."""
+        self._cut_if_told(0)
+        self._image[:] = self._pending
+        self._pending = bytearray()
+        self._take_time()
+
     def sync(self):
+        # NOR keeps what was programmed before the power went; littlefs all or nothing.
+        board = self._board
+        self._cut_if_told(board.tears and len(self._pending))
+        self._image += self._pending
+        self._pending = bytearray()
+        self._take_time()
+
+    def _cut_if_told(self, torn_max):
         board = self._board
         if board.cut_at_sync:
             board.cut_at_sync -= 1
             if not board.cut_at_sync:
-                # NOR keeps what was programmed before the power went; littlefs all or nothing.
-                torn = board.random.randrange(len(self._pending) + 1) if board.tears else 0
+                torn = board.random.randrange(torn_max + 1)
                 self._image += self._pending[:torn]
                 raise PowerCut()
-        self._image += self._pending
-        self._pending = bytearray()
+
+    def _take_time(self):
+        board = self._board
         board.elapsed_us += board.write_us
         if board.stall and board.random.random() < board.stall:
             board.elapsed_us += board.stall_us
@@ -65,8 +91,8 @@ class Store:
 
 
 class DurableView:
-    """What the board's flash surely holds: `term`, `vote` and the terms of its log's entries;
-    `writes` counts how often that changed.
+    """What the board's flash surely holds: `term`, `vote`, the `terms` of its log's entries behind
+    the snapshot that ends at `base`; `writes` counts how often that changed.
 
     Kept beside the image, by the records that were synced, so that no check has to parse it.
     """
@@ -74,11 +100,19 @@ class DurableView:
     def __init__(self):
         self.term = 0
         self.vote = 0
+        self.base = 0
         self.terms = []
         self.writes = 0
 
+    @property
+    def last_index(self):
+        return self.base + len(self.terms)
+
     def holds(self, index, term):
-        return index <= len(self.terms) and self.terms[index - 1] == term
+        """True if the entry is there, or in the snapshot, whose contents are checked elsewhere."""
+        if index <= self.base:
+            return True
+        return index <= self.last_index and self.terms[index - self.base - 1] == term
 
 
 class WatchedJournal(Journal):
@@ -93,6 +127,7 @@ class WatchedJournal(Journal):
         found = super().recover()
         view = self._durable
         view.term, view.vote = found.term, found.vote
+        view.base = 0 if found.snapshot is None else found.snapshot.index
         view.terms = [entry[0] for entry in found.entries]
         return found
 
@@ -106,11 +141,20 @@ class WatchedJournal(Journal):
 
     def sync(self):
         super().sync()
+        self._now_durable()
+
+    def rewrite(self, epoch, term, vote, snapshot, log):
+        super().rewrite(epoch, term, vote, snapshot, log)
+        self._durable.base = snapshot.index
+        self._durable.terms = []
+        self._now_durable()
+
+    def _now_durable(self):
         view = self._durable
         view.writes += 1
         for index, term, vote in self._noted:
             if index:
-                del view.terms[index - 1 :]
+                del view.terms[index - view.base - 1 :]
                 view.terms.append(term)
             else:
                 view.term, view.vote = term, vote
@@ -157,12 +201,9 @@ class Ears:
     def _learn(self, raw, message):
         if len(self._known) == self._limit:
             del self._known[next(iter(self._known))]
-        names = [name for name, _, _ in HEADER_FIELDS[3:] + FIELDS[message.type]]
-        known = {name: getattr(message, name) for name in names}
-        known["type"] = message.type
-        if TAILS[message.type] == BYTES:
-            known["data"] = message.data
-        elif TAILS[message.type] == ENTRIES:
+        values = message.__dict__
+        known = {name: values[name] for name in _NAMES[message.type]}
+        if "entries" in known:
             known["entries"] = tuple(message.entries)
         self._known[raw] = known
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import sys
 import time
+from random import Random
 
 from tools.sim.checks import Violation
 from tools.sim.faults import Faults
@@ -21,7 +22,12 @@ def run(seed, boards=5, seconds=30, trace=False):
     """
     replay = "raftnow sim --seed %d --boards %d --seconds %g --trace" % (seed, boards, seconds)
     world = World(
-        seed, boards, drift_ppm=_DRIFT_PPM, trace=Trace() if trace else None, replay=replay
+        seed,
+        boards,
+        drift_ppm=_DRIFT_PPM,
+        settings=_limits(seed, boards),
+        trace=Trace() if trace else None,
+        replay=replay,
     )
     faults = Faults(world, seconds)
     began_s = time.perf_counter()
@@ -46,6 +52,9 @@ def run(seed, boards=5, seconds=30, trace=False):
         "elections": len(world.checks.leaders),
         "crashes": world.crashes,
         "committed": len(world.checks.committed),
+        "snapshots": world.checks.snapshots,
+        "installed": world.checks.installed,
+        "transfers": world.transfers,
         "hash": world.hash(),
     }
     if broken is not None:
@@ -58,6 +67,19 @@ def run(seed, boards=5, seconds=30, trace=False):
     return result
 
 
+def _limits(seed, boards):
+    """Limits of the log, so that most runs take many snapshots, of one chunk or of several."""
+    random = Random("%d/limits" % seed)
+    return {
+        "snapshot_entries": random.choice((4, 8, 16, 64)),
+        # A lone board commits and compacts in one step; the checks must see the entry once.
+        "keep_entries": random.choice((0, 2, 16) if boards > 1 else (64,)),
+        "log_bytes": random.choice((1024, 8192)),
+        "window": random.choice((4, 64)),
+        "size": random.choice((5, 5, 200)),
+    }
+
+
 def fuzz(runs, boards=5, seconds=30, first_seed=1):
     """`runs` runs with the seeds from `first_seed` on, on all cores, up to the first violation.
 
@@ -66,7 +88,9 @@ def fuzz(runs, boards=5, seconds=30, first_seed=1):
     """
     began_s = told_s = time.perf_counter()
     sums = dict.fromkeys(
-        ("virtual_seconds", "deliveries", "events", "elections", "crashes", "committed"), 0
+        ("virtual_seconds", "deliveries", "events", "elections", "crashes", "committed")
+        + ("snapshots", "installed", "transfers"),
+        0,
     )
     done = 0
     broken = None

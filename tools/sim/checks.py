@@ -91,6 +91,8 @@ class _Seen:
         self.leads = False
         self.commit_index = 0
         self.applied_index = 0
+        self.snapshot_index = 0
+        self.base_index = 0
         self.entries = []
 
 
@@ -102,6 +104,8 @@ class Checks:
         self.leaders = {}  # term -> board
         self.votes = {}  # (term, board) -> candidate
         self.committed = []  # entries, as the first board that committed each holds it
+        self.snapshots = 0  # that any board took or installed...
+        self.installed = 0  # ...and that a leader sent it
         self.committed_in = []  # term in which that was seen
         self.answers = []
         self._seen = {me: _Seen() for me in world.boards}
@@ -137,9 +141,9 @@ class Checks:
             self._leads(term, board.id)
         elif kind == ACK:
             index = _number(frame, _ACK_INDEX)
-            if frame[_ACK_FLAGS] & SUCCESS and index > len(durable.terms):
+            if frame[_ACK_FLAGS] & SUCCESS and index > durable.last_index:
                 what = "board %d acknowledges entry %d, its flash ends at %d"
-                self._broken("durable before sent", what, board.id, index, len(durable.terms))
+                self._broken("durable before sent", what, board.id, index, durable.last_index)
         elif kind == VOTE_REQUEST:
             if not frame[_REQUEST_FLAGS] & PRE:
                 self._votes(board, term, board.id)
@@ -152,8 +156,9 @@ class Checks:
         seen.forget()
         # What a frame said or the flash held survives; a term that was only in memory need not.
         spoken = max((t for t, me in self.votes if me == board.id), default=0)
+        spoken = max(spoken, board.raft.log.last_term)
         if board.raft.term < spoken:
-            what = "board %d voted in term %d and starts again in term %d"
+            what = "board %d voted or wrote in term %d and starts again in term %d"
             self._broken("monotonicity", what, board.id, spoken, board.raft.term)
         seen.term = board.raft.term
         self.after(board)
@@ -188,10 +193,12 @@ class Checks:
     def finish(self):
         """The end of a run, all healed and equal: every log holds all that was ever committed."""
         for board in self.world.alive():
-            for i, entry in enumerate(self.committed, 1):
-                if board.raft.log.entry(i) != entry:
+            log = board.raft.log
+            for i in range(log.base_index + 1, len(self.committed) + 1):
+                if log.entry(i) != self.committed[i - 1]:
                     what = "board %d holds %s at index %d, committed was %s"
-                    self._broken("durability", what, board.id, board.raft.log.entry(i), i, entry)
+                    facts = (board.id, log.entry(i), i, self.committed[i - 1])
+                    self._broken("durability", what, *facts)
 
     # The properties.
 
@@ -205,6 +212,7 @@ class Checks:
         if raft.commit_index > log.last_index:
             what = "board %d commits up to %d, its log ends at %d"
             self._broken("state machine safety", what, board.id, raft.commit_index, log.last_index)
+        self._compacted(board, log, seen)
         leads = raft.role == LEADER
         self._append_only(board, raft, seen, leads and seen.leads and raft.term == seen.term)
         self._log_matching(board, raft, seen)
@@ -212,7 +220,8 @@ class Checks:
             self._leads(raft.term, board.id)
             self._complete(board, raft)
         for index in range(seen.commit_index + 1, raft.commit_index + 1):
-            self._commit(board, raft, index)
+            entry = log.entry(index) if index > log.base_index else seen.entries[index - 1]
+            self._commit(board, raft, index, entry)
         self._applied(board, raft, seen)
         while self.answers:
             self._answered(self.answers.pop(0))
@@ -220,6 +229,26 @@ class Checks:
         seen.leads = leads
         seen.commit_index = raft.commit_index
         seen.applied_index = raft.applied_index
+
+    def _compacted(self, board, log, seen):
+        """A snapshot holds nothing but committed entries; whether it holds what they make of the
+        database, the digest at the applied index tells."""
+        base = log.base_index
+        if board.raft.snapshot.index != seen.snapshot_index:
+            seen.snapshot_index = board.raft.snapshot.index
+            self.snapshots += 1
+            if len(seen.entries) < base:
+                self.installed += 1
+        known = len(self.committed)
+        if base > max(known, len(seen.entries)) or (
+            base > 0 and base <= known and log.base_term != self.committed[base - 1][0]
+        ):
+            what = "board %d has a snapshot up to entry %d of term %d, committed are %d entries"
+            self._broken("state machine safety", what, board.id, base, log.base_term, known)
+        if base != seen.base_index:
+            # What the log no longer shows is as committed, or was in the log before this event.
+            seen.base_index = base
+            seen.entries[: min(base, known)] = self.committed[: min(base, known)]
 
     def _leads(self, term, me):
         if self.leaders.setdefault(term, me) != me:
@@ -246,7 +275,7 @@ class Checks:
             role = ROLE_NAMES[raft.role]
             facts = (role, board.id, len(seen.entries), log.last_index, raft.commit_index)
             self._broken(name, what, *facts)
-        for index in range(seen.commit_index + 1, keeps + 1):
+        for index in range(max(seen.commit_index, log.base_index) + 1, keeps + 1):
             if log.entry(index) != seen.entries[index - 1]:
                 what = "leader %d replaces %s at index %d by %s"
                 self._broken(name, what, board.id, seen.entries[index - 1], index, log.entry(index))
@@ -255,7 +284,7 @@ class Checks:
         """Each (index, term) has one entry and one term before it; by induction one whole prefix.
         What was committed before this event has been compared, and is kept."""
         log = raft.log
-        first = seen.commit_index + 1
+        first = max(seen.commit_index, log.base_index) + 1
         del seen.entries[first - 1 :]
         before = log.term_at(first - 1)
         for index in range(first, log.last_index + 1):
@@ -277,18 +306,19 @@ class Checks:
     def _complete(self, board, raft):
         """§5.4.3, from the new leader's side: all that terms before it have committed."""
         for index, entry in enumerate(self.committed, 1):
-            if self.committed_in[index - 1] < raft.term:
+            if index > raft.log.base_index and self.committed_in[index - 1] < raft.term:
                 self._has(board, raft, index, entry)
 
     def _has(self, board, raft, index, entry):
+        if index <= raft.log.base_index:
+            return
         if raft.log.last_index < index or raft.log.entry(index) != entry:
             held = raft.log.entry(index) if index <= raft.log.last_index else "nothing"
             what = "board %d leads term %d with %s at index %d, committed in term %d was %s"
             facts = (board.id, raft.term, held, index, self.committed_in[index - 1], entry)
             self._broken("leader completeness", what, *facts)
 
-    def _commit(self, board, raft, index):
-        entry = raft.log.entry(index)
+    def _commit(self, board, raft, index, entry):
         if index <= len(self.committed):
             if self.committed[index - 1] != entry:
                 what = "board %d commits %s at index %d, elsewhere %s is committed there"

@@ -37,6 +37,7 @@ class Faults:
             self._blackouts,
             self._slow_flash,
             self._replays,
+            self._transfers,
         ):
             # Drawn for all alike, so that switching one off by hand leaves the others as they are.
             exists, strength = random.random() < _CHANCE, random.random()
@@ -88,6 +89,9 @@ class Faults:
     def _replays(self, strength):
         self.world.record()
         self._every(200 - 180 * strength, self._play_back)
+
+    def _transfers(self, strength):
+        self._every(5000 - 4500 * strength, self._transfer)
 
     # What recurs.
 
@@ -156,6 +160,9 @@ class Faults:
             self._value += 1
             index = self.random.randrange(alive[0].config.size)
             self.world.propose(self.random.choice(alive).id, set_command(index, self._value))
+
+    def _transfer(self):
+        self.world.transfer(self.random.choice(self._ids))
 
     # The end.
 

@@ -75,7 +75,9 @@ class World:
         self.events = 0
         self.deliveries = 0
         self.crashes = 0
+        self.transfers = 0
         self.recorded = None  # deque of frames once somebody records
+        self.ether = None  # ether(board, frame, deliveries): those deliveries that shall take place
         self._sequence = 0
         self._queue = []
         self._hash = blake2b(digest_size=16)
@@ -171,6 +173,19 @@ class World:
         if not self.boards[me].alive:
             self._boot(self.boards[me])
 
+    def stall(self, me, ms):
+        """For `ms`, board `me` does nothing: it hears with its radio, and thinks later."""
+        board = self.boards[me]
+        board.busy_until_us = self.now_us + int(ms * 1000)
+        self._arm(board, board.busy_until_us)
+
+    def touch(self, me, change):
+        """Call `change(core)` on board `me`, at its present time, and let it step."""
+        board = self.boards[me]
+        board.raft.now_ms = board.local_ms(self.now_us)
+        change(board.raft)
+        self._wake(board)
+
     def propose(self, me, command):
         """Board `me`'s own app proposes `command` (bytes); returns an Asked to look into."""
         board = self.boards[me]
@@ -194,6 +209,16 @@ class World:
         board.driver.propose(command, answer)
         self._wake(board)
         return asked
+
+    def transfer(self, target):
+        """Order whoever leads now to hand over to board `target`; False if nobody can."""
+        leader = self.leader()
+        if leader is None or leader == target:
+            return False
+        self.transfers += 1
+        self.boards[leader].raft.transfer(target)
+        self._wake(self.boards[leader])
+        return True
 
     # The radio.
 
@@ -223,9 +248,14 @@ class World:
 
     def play_back(self, me, number):
         """Let board `me` hear the recorded frame `number` (modulo their count) once more."""
+        if self.recorded:
+            self.deliver(me, self.recorded[number % len(self.recorded)])
+
+    def deliver(self, me, frame):
+        """Let board `me` hear `frame` now; nothing happens if it has no power."""
         board = self.boards[me]
-        if self.recorded and board.alive:
-            self._hear(([board], self.recorded[number % len(self.recorded)], -70))
+        if board.alive:
+            self._hear(([board], frame, -70))
 
     def links(self, text):
         """Say `text` of the radio: in the hash and in the trace."""
@@ -345,9 +375,11 @@ class World:
         self.checks.sent(board, frame)
         if self.recorded is not None:
             self.recorded.append(frame)
-        sent = self.air.transmit(self.now_us, board.mac, BROADCAST, len(frame))
+        deliveries = self.air.transmit(self.now_us, board.mac, BROADCAST, len(frame)).deliveries
+        if self.ether is not None:
+            deliveries = self.ether(board, frame, deliveries)
         # One event for all who hear it at the same moment.
-        for arrive_us, heard in groupby(sent.deliveries, _arrival):
+        for arrive_us, heard in groupby(deliveries, _arrival):
             boards = [self._by_mac[mac] for mac, _, _ in heard]
             self.at(arrive_us, self._hear, (boards, frame, self.air.rssi_dbm))
 
