@@ -41,7 +41,7 @@ pictures:  ## the pictures in docs/, made from the running demo
 	$(SETUP) viewer dev
 	@$(RAFTNOW) pictures
 
-rewrite:   ## the generated parts of docs/; read the diff before you commit it
+rewrite:   ## what docs/ and the scenarios take from the code; read the diff before you commit
 	$(SETUP)
 	@$(RAFTNOW) rewrite
 

@@ -12,10 +12,13 @@ from raft.freshness import Freshness
 from raft.message import (
     ACCEPTED,
     ACK,
+    APPEND,
     BAD_ORDER,
     CHALLENGE,
+    COMMITTED,
     EVERYONE,
     FORWARD,
+    LINEARIZABLE,
     NO_LEADER,
     NOT_A_VOTER,
     ORDER,
@@ -23,11 +26,14 @@ from raft.message import (
     OUTCOME,
     POLL,
     PROOF,
+    READ,
+    READ_INDEX,
     STATUS,
     Message,
     const,
 )
 from raft.proposals import Proposals
+from raft.reads import Reads
 from raft.wire import FRAME_MAX, FREE_IN_STATUS, Codec, WireError
 
 _FRAMES_A_STEP = const(32)  # then the journal gets its turn, however full the radio is
@@ -62,7 +68,9 @@ class Driver:
         except ValueError as error:
             raise JournalDamaged("the snapshot is none of this state machine: %s" % error)
         self.freshness = Freshness(random_bytes)
+        self.raft.epoch = self.codec.epoch
         self.proposals = Proposals(self.raft)
+        self.reads = Reads(self.raft)
         # Frames that were authentic, but not for us to act on.
         self.refused = {"replay": 0, "unproven": 0, "own": 0}
         self._saved_term = found.term
@@ -84,6 +92,11 @@ class Driver:
     def propose(self, command, answer):
         """Propose `command` (bytes) from this board; `answer(code, index, term)` is called once."""
         self.proposals.propose(command, answer)
+
+    def read(self, done):
+        """`done(code)` is called once: if COMMITTED, the state machine may be read at once, and is
+        no older than this call; what it must not be read for is in `raft.reads.Reads.begin`."""
+        self.reads.begin(done)
 
     def step(self, now_ms):
         """Do all that is due; return when to come back at the latest (ms), frames aside."""
@@ -111,6 +124,7 @@ class Driver:
         if outbox.waiting:
             outbox.drain_late(self._send, not raft.unsaved)
         raft.apply_committed(self.proposals.on_applied)
+        self.reads.tick()
         if outbox.waiting:
             outbox.drain_late(self._send, not raft.unsaved)
 
@@ -151,7 +165,11 @@ class Driver:
         elif kind == OUTCOME:
             self.proposals.on_outcome(message, self.codec.epoch)
         elif kind == POLL:
-            self._answer_poll(message, now_ms)
+            self._on_poll(message, now_ms)
+        elif kind == READ:
+            self.reads.on_read(message)
+        elif kind == READ_INDEX:
+            self.reads.on_read_index(message, self.codec.epoch)
         elif kind == CHALLENGE:
             proof = self.raft.outbox.late(PROOF, message.src, self.raft.term)
             proof.data = message.data
@@ -185,13 +203,29 @@ class Driver:
                 code = NO_LEADER
             except ValueError:
                 code = NOT_A_VOTER
-        self.proposals.answer_order(message, code)
+        asker = (message.src, message.incarnation, message.epoch, message.request)
+        self.proposals.send_outcome(asker, code, 0, 0)
 
-    def _answer_poll(self, message, now_ms):
+    def _on_poll(self, message, now_ms):
+        dst, request, offset = message.src, message.request, message.offset
+        if message.level != LINEARIZABLE:
+            self._send_status(dst, request, offset, now_ms)
+            return
+        asker = (dst, message.incarnation, message.epoch, request)
+
+        def done(code):
+            if code == COMMITTED:
+                self._send_status(dst, request, offset, self.raft.now_ms)
+            else:
+                self.proposals.send_outcome(asker, code, 0, 0)
+
+        self.reads.begin(done, asker)
+
+    def _send_status(self, dst, request, offset, now_ms):
         raft = self.raft
         image = self.machine.snapshot()
-        status = raft.outbox.late(STATUS, message.src, raft.term)
-        status.request = message.request
+        status = raft.outbox.late(STATUS, dst, raft.term)
+        status.request = request
         status.role = raft.role
         status.leader = raft.leader
         status.vote = raft.vote
@@ -204,7 +238,7 @@ class Driver:
         status.uptime_s = (now_ms - self._started_ms) // 1000
         status.heap = self._heap_units()
         status.total = len(image)
-        status.offset = min(message.offset, len(image))
+        status.offset = min(offset, len(image))
         status.data = image[status.offset : status.offset + FREE_IN_STATUS]
 
     def _send(self, message):
@@ -219,6 +253,8 @@ class Driver:
             # A proof of somebody's overlong nonce, say: our own frames are tested to fit.
             self.codec.drops["long"] += 1
             return
+        if message.type == APPEND:
+            self.raft.append_seq = message.seq
         self.radio.send(self._out_view[:length])
 
     def _heap_units(self):

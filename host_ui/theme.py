@@ -19,6 +19,8 @@ from raft.message import (
     OUTCOME,
     POLL,
     PROOF,
+    READ,
+    READ_INDEX,
     SNAPSHOT,
     SNAPSHOT_ACK,
     STATUS,
@@ -62,6 +64,8 @@ MARKS = {
     PROOF: (DIAMOND, VERMILION, "proof"),
     ORDER: (SQUARE, ORANGE, "order"),
     TIMEOUT_NOW: (TRIANGLE, SKY, "take over"),
+    READ: (CROSS, SKY, "read"),
+    READ_INDEX: (CROSS, BLUE, "read index"),
     SNAPSHOT: (SQUARE, BLUE, "snapshot"),
     SNAPSHOT_ACK: (SQUARE, GREEN, "snapshot ack"),
 }

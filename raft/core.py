@@ -83,6 +83,8 @@ class Raft:
         self.granted = []
         self.followers = {}
         self.sent_index = 0
+        self.append_seq = 0  # sequence of the AppendEntries that left last, told by the driver
+        self.epoch = 0  # of this boot, told by the driver: acks of it name these sequences
         self.heartbeat_at_ms = 0
         self.transfer_to = NOBODY
         self.transfer_until_ms = 0

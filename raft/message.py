@@ -35,6 +35,8 @@ TIMEOUT_NOW = const(11)
 ORDER = const(12)
 SNAPSHOT = const(13)
 SNAPSHOT_ACK = const(14)
+READ = const(15)
+READ_INDEX = const(16)
 
 TYPE_NAMES = {
     APPEND: "AppendEntries",
@@ -51,6 +53,8 @@ TYPE_NAMES = {
     ORDER: "Order",
     SNAPSHOT: "InstallSnapshot",
     SNAPSHOT_ACK: "SnapshotAck",
+    READ: "Read",
+    READ_INDEX: "ReadIndex",
 }
 
 # Kinds of log entries: the low four bits of an entry's first byte on the air.
@@ -69,6 +73,10 @@ SUCCESS = const(1)
 GRANTED = const(1)
 PRE = const(2)
 TRANSFER = const(4)
+
+# How fresh the database of a STATUS must be (POLL).
+STALE = const(0)
+LINEARIZABLE = const(1)
 
 # What an ORDER asks of the leader.
 ORDER_TRANSFER = const(1)
@@ -146,6 +154,7 @@ class Message:
         self.last_term = 0
         self.request = 0
         self.order = 0
+        self.level = STALE
         self.member = NOBODY
         self.code = 0
         self.leader = NOBODY

@@ -79,13 +79,13 @@ class Proposals:
                 return
         for whose, request in self._forgotten:
             if whose == asker[:3] and asker[3] <= request:
-                self._send_outcome(asker, UNKNOWN, 0, 0)
+                self.send_outcome(asker, UNKNOWN, 0, 0)
                 return
         raft = self.raft
         if message.src < FIRST_PC and (raft.role != LEADER or raft.term != message.term):
             # No chains: a board forwards to the leader, not to another board that guesses; and to
             # the leader of one term, so that a repeat on its way cannot be taken in a later one.
-            self._send_outcome(asker, self._no_leader(message.term), 0, 0)
+            self.send_outcome(asker, self._no_leader(message.term), 0, 0)
             return
         self._take(asker, message.data, None)
 
@@ -95,11 +95,6 @@ class Proposals:
         raft = self.raft
         may_have_led = raft.term > term or raft.term == term and raft.vote == raft.me
         return UNKNOWN if may_have_led else NO_LEADER
-
-    def answer_order(self, message, code):
-        """Tell the sender of an ORDER what became of it."""
-        asker = (message.src, message.incarnation, message.epoch, message.request)
-        self._send_outcome(asker, code, 0, 0)
 
     def on_outcome(self, message, epoch):
         """The leader's answer to what we forwarded in `epoch`, our present one."""
@@ -233,12 +228,13 @@ class Proposals:
     def _tell(self, proposal):
         term = proposal.term if proposal.index else 0
         if proposal.asker is not None:
-            self._send_outcome(proposal.asker, proposal.code, proposal.index, term)
+            self.send_outcome(proposal.asker, proposal.code, proposal.index, term)
         elif proposal.code != ACCEPTED and proposal.answer is not None:
             answer, proposal.answer = proposal.answer, None
             answer(proposal.code, proposal.index, term)
 
-    def _send_outcome(self, asker, code, index, term):
+    def send_outcome(self, asker, code, index, term):
+        """Tell `asker` (src, incarnation, epoch, request) what became of what it asked for."""
         outcome = self.raft.outbox.late(OUTCOME, asker[0], self.raft.term)
         outcome.heard_epoch = asker[2]
         outcome.request = asker[3]

@@ -17,9 +17,11 @@ class Follower:
     def __init__(self, now_ms):
         self.match_index = 0
         self.heard_ms = now_ms  # last ack of this term
+        self.heard_seq = 0  # the newest of our AppendEntries that it has answered in it
         self.behind = False  # gets frames of its own until it has caught up with the broadcast
         self.repair_at_ms = 0  # not before: a repair is on its way...
-        self.repair_index = 0  # ...whose entries begin behind this index
+        self.repair_index = 0  # ...whose entries begin behind this index...
+        self.joins_at = 0  # ...and which can follow the broadcast again from here on
         self.snapshot = None  # what it is being sent, if the log no longer holds what it lacks...
         self.snapshot_offset = 0  # ...and the chunk that went out last
 
@@ -101,7 +103,10 @@ def on_ack(raft, message):
     if raft.role != LEADER or message.term != raft.term or message.dst != raft.me:
         return
     follower = raft.followers[message.src]
-    follower.heard_ms = raft.now_ms
+    if message.heard_epoch == raft.epoch and message.heard_seq > follower.heard_seq:
+        # Only the answer to something newer shows that it hears us still: acks can be played back.
+        follower.heard_seq = message.heard_seq
+        follower.heard_ms = raft.now_ms
     if message.flags & SUCCESS:
         if follower.match_index < message.index <= raft.log.last_index:
             follower.match_index = message.index
@@ -109,7 +114,8 @@ def on_ack(raft, message):
             advance_commit(raft)
             if raft.transfer_to == message.src:
                 raft.heartbeat_at_ms = raft.now_ms
-        if message.index >= raft.sent_index:
+        if message.index >= follower.joins_at:
+            # What was broadcast since the repair follows on it, and is on its way.
             follower.behind = False
     elif message.index >= follower.match_index:
         # What is acknowledged is durable there: an index below it is an old answer (CCF #6000).
@@ -139,6 +145,7 @@ def _repair(raft, dst, follower, prev_index):
     if raft.now_ms < follower.repair_at_ms or prev_index >= raft.log.last_index:
         return
     follower.repair_index = prev_index
+    follower.joins_at = raft.sent_index
     if prev_index < raft.log.base_index:
         if follower.snapshot is None:
             follower.snapshot = raft.snapshot

@@ -96,7 +96,6 @@ def on_snapshot_ack(raft, message):
     if raft.role != LEADER or message.term != raft.term or message.dst != raft.me:
         return None
     follower = raft.followers[message.src]
-    follower.heard_ms = raft.now_ms
     snapshot = follower.snapshot
     if snapshot is None or message.last_index != snapshot.index:
         return None

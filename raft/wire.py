@@ -23,6 +23,8 @@ from raft.message import (
     OUTCOME,
     POLL,
     PROOF,
+    READ,
+    READ_INDEX,
     SNAPSHOT,
     SNAPSHOT_ACK,
     STATUS,
@@ -98,6 +100,7 @@ FIELDS = {
     ),
     POLL: (
         ("request", "I", "number that the answer repeats"),
+        ("level", "B", "0: what the board has applied, 1: linearizable, no older than this poll"),
         ("offset", "H", "first byte wanted of the database"),
     ),
     STATUS: (
@@ -131,6 +134,12 @@ FIELDS = {
         ("total", "H", "bytes of the whole image"),
         ("offset", "H", "position of the bytes that follow"),
     ),
+    READ: (("request", "I", "number of the read, counted by src in this epoch"),),
+    READ_INDEX: (
+        ("heard_epoch", "I", "epoch of the asker"),
+        ("request", "I", "number of the read that is answered"),
+        ("index", "I", "whoever has applied so far may answer it"),
+    ),
     SNAPSHOT_ACK: (
         ("last_index", "I", "which snapshot"),
         ("offset", "H", "first byte wanted next; all of them: it is installed and durable"),
@@ -152,6 +161,8 @@ TAILS = {
     ORDER: NOTHING,
     SNAPSHOT: BYTES,  # a piece of the image
     SNAPSHOT_ACK: NOTHING,
+    READ: NOTHING,
+    READ_INDEX: NOTHING,
 }
 
 _OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from collector import envelope
+from raft.message import SNAPSHOT
 from tools.demo import ROOT, VirtualCluster
 from tools.link import Link, LinkError
 
@@ -105,6 +106,48 @@ def test_leadership_is_handed_over_on_order(demo, link):
     with pytest.raises(LinkError, match="no voter"):
         link.transfer(99, 10)
     wait_equal(link, demo, [50, 4, 3, 2, 1])
+
+
+def test_a_board_that_was_off_for_long_gets_a_snapshot(demo, link):
+    """More writes than a log holds, while one board has no power."""
+    leader = link.wait_leader(20)
+    sleeper = next(n for n in demo.cluster.nodes if n != leader)
+    demo.boards.kill(demo.board(sleeper))
+    values = [0, 0, 0, 0, 0]
+    for n in range(110):
+        values[n % 5] = 1000 + n
+        committed(link, link.wait_leader(20), n % 5, 1000 + n)
+    chunks = []
+
+    def count(heard):
+        if heard.message is not None and heard.message.type == SNAPSHOT:
+            chunks.append(heard.message.dst)
+
+    link._on_heard = count
+    demo.boards.start(demo.board(sleeper))
+    wait_equal(link, demo, values)
+    assert sleeper in chunks
+    demo.boards.restart(demo.board(sleeper))
+    assert demo.boards.state(demo.board(sleeper)) == "on"
+    wait_equal(link, demo, values)
+
+
+def test_a_read_through_any_board_is_no_older_than_it_was_asked_for(demo, link):
+    for n in range(30):
+        node = demo.cluster.nodes[n % 5]
+        committed(link, node, n % 5, 2000 + n)
+        reading = link.read(demo.cluster.nodes[(n * 3 + 1) % 5], 10)
+        assert reading.state == "committed" and reading.values[n % 5] == 2000 + n, reading
+
+
+def test_a_cut_off_board_reads_nothing_rather_than_something_old(demo, link):
+    leader = link.wait_leader(20)
+    board = demo.board
+    others = [board(n) for n in demo.cluster.nodes if n != leader]
+    demo.boards.air.partition([[board(leader), "collector"], [*others, "collector"]])
+    assert link.run(lambda: link.station.leader[1] != leader, 20)
+    reading = link.read(leader, 10)
+    assert reading.values is None and "no leader" in reading.reason
 
 
 def test_writes_go_on_over_a_lossy_channel(demo, link):

@@ -29,6 +29,7 @@ from raft.message import (
     VOTE_REQUEST,
 )
 from raft.proposals import Proposals
+from raft.reads import Reads
 from tools.sim import fuzz, run
 from tools.sim.board import Machine
 from tools.sim.checks import Violation
@@ -400,6 +401,51 @@ def test_caught_a_term_forgotten_at_restart(monkeypatch):
     restore = Raft.restore
     monkeypatch.setattr(Raft, "restore", lambda raft, t, v, e, s: restore(raft, 0, NOBODY, e, s))
     caught("monotonicity", swarm, 3)
+
+
+def read_at_a_deposed_leader():
+    """It was cut off, another leads and has answered a client, and it does not know it yet."""
+    settings = {"election_max_ms": 2000}
+    world = World(5, 5, settings=settings)
+    assert world.run_until_true(lambda: world.leader() and world.checks.committed, 10_000)
+    world.run(200)
+    old = world.leader()
+    world.partition([[old], [me for me in world.boards if me != old]])
+    assert world.run_until_true(lambda: world.leader() != old, 10_000)
+    asked = world.propose(world.leader(), set_command(0, 1))
+    assert world.run_until_true(lambda: asked.code is not None, 1000)
+    assert asked.code == COMMITTED and world.boards[old].raft.role == LEADER
+    world.read(old)
+    world.run(1000)
+    return world
+
+
+def test_a_deposed_leader_answers_no_read():
+    assert read_at_a_deposed_leader().checks.reads == 0
+
+
+def test_caught_a_read_without_a_majority(monkeypatch):
+    monkeypatch.setattr(Reads, "_still_leads", lambda reads, read: True)
+    caught("linearizable reads", read_at_a_deposed_leader)
+
+
+def test_caught_a_read_confirmed_by_old_acks(monkeypatch):
+    def old_acks_count(reads, read):
+        heard = [f for f in reads.raft.followers.values() if f.heard_seq]
+        return len(heard) + 1 >= reads.raft.majority()
+
+    monkeypatch.setattr(Reads, "_still_leads", old_acks_count)
+    caught("linearizable reads", read_at_a_deposed_leader)
+
+
+def test_caught_a_follower_that_does_not_wait(monkeypatch):
+    def impatient(reads, message, epoch):
+        message.index = 0
+        on_read_index(reads, message, epoch)
+
+    on_read_index = Reads.on_read_index
+    monkeypatch.setattr(Reads, "on_read_index", impatient)
+    caught("linearizable reads", swarm, 5)
 
 
 SMALL_LOG = {"snapshot_entries": 4, "keep_entries": 0}

@@ -172,8 +172,13 @@ def transfer(
 def get(
     cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
     timeout: Annotated[float, typer.Option(help="Seconds to wait for every board.")] = 5,
+    board: Annotated[
+        int, typer.Option(help="Read through this board, no older than now (linearizable).")
+    ] = 0,
 ):
-    """The database as each board last applied it, one JSON object (may lag behind the leader)."""
+    """The database as JSON: as each board last applied it (may lag), or with --board as of now."""
+    if board:
+        read_through(board, cluster)
     loaded = Cluster.load(cluster)
     with connect(cluster) as link:
         link.run(lambda: set(loaded.nodes) <= set(link.databases()), timeout)
@@ -183,6 +188,20 @@ def get(
         }
         print(json.dumps({"leader": link.leader(), "boards": boards}))
     raise typer.Exit(0 if len(boards) == len(loaded.nodes) else 1)
+
+
+def read_through(board, cluster):
+    """Print a linearizable read and end."""
+    with connect(cluster) as link:
+        link.wait_leader(10)
+        try:
+            reading = link.read(board, 10)
+        except ValueError as error:
+            fail(str(error))
+    if reading.values is None:
+        fail(reading.reason)
+    print(json.dumps({"applied_index": reading.applied_index, "values": reading.values}))
+    raise typer.Exit(0)
 
 
 @app.command()
@@ -222,10 +241,17 @@ def fuzz(
 
 @app.command()
 def rewrite():
-    """Make the generated parts of docs/protocol.md anew."""
+    """Make the generated parts of docs/ and what the scenarios are expected to print anew."""
     from tools import tables
+    from tools.sim import scenario
 
     tables.PATH.write_text(tables.rewritten(tables.PATH.read_text()))
+    scenario.MANUAL.write_text(scenario.manual(scenario.MANUAL.read_text()))
+    try:
+        for story in scenario.scenarios():
+            story.rewrite()
+    except scenario.ScenarioError as error:
+        fail(str(error))
 
 
 @app.command()

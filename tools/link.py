@@ -162,6 +162,15 @@ class Link:
         self.station.finished()
         return command
 
+    def read(self, node, timeout_s):
+        """The database through board `node`, no older than this call (ReadIndex); the Reading.
+
+        Raises ValueError for a wrong id, LinkError if the collector is gone.
+        """
+        reading = self.station.read(node, clock_ms())
+        self.run(lambda: reading.finished, timeout_s)
+        return reading
+
     def transfer(self, target, timeout_s):
         """Have the present leader hand over to board `target`, and wait until that one leads.
 

@@ -28,6 +28,7 @@ from raft.message import (
     FIRST_PC,
     FORWARD,
     LAST_PC,
+    LINEARIZABLE,
     ORDER,
     ORDER_TEXTS,
     ORDER_TRANSFER,
@@ -36,6 +37,7 @@ from raft.message import (
     POLL,
     PROOF,
     REJECTED,
+    STALE,
     STATUS,
     UNKNOWN,
     Message,
@@ -132,6 +134,27 @@ def _check_board(node):
         raise ValueError("board %d is outside 1..%d" % (node, FIRST_PC - 1))
 
 
+@dataclass(slots=True, eq=False)
+class Reading:
+    """One linearizable read on its way: `values` as they were at some moment after `started_ms`."""
+
+    request: int
+    node: int
+    started_ms: int
+    state: str = SENT
+    values: list[int] | None = None
+    applied_index: int = 0
+    elapsed_ms: int = 0
+    reason: str = ""
+    due_ms: int = 0
+    image: bytearray = field(default_factory=bytearray)
+    image_of: tuple | None = None  # (applied index, digest, total)
+
+    @property
+    def finished(self):
+        return self.state in _FINAL
+
+
 @dataclass(slots=True)
 class _Seen:
     """What the scheduler of polls knows of one board."""
@@ -207,6 +230,7 @@ class Station:
         self._sequence = None
         self._collector_ticks = None
         self._pending = {}
+        self._readings = {}
         self._proved = set()  # boards that this id answered a challenge of
         self._outgoing = []
         self._heard = []
@@ -250,6 +274,12 @@ class Station:
                 self._give_up(command, now_ms)
             elif now_ms >= command.due_ms:
                 self._forward(command, now_ms)
+        for reading in list(self._readings.values()):
+            if now_ms - reading.started_ms >= COMMAND_TIMEOUT_MS:
+                reading.reason = "no answer from board %d, nothing was read" % reading.node
+                self._end_reading(reading, REFUSED, now_ms)
+            elif now_ms >= reading.due_ms:
+                self._ask(reading, now_ms)
         self.poll_if_due(now_ms)
 
     def datagram(self, data, now_ms):
@@ -292,6 +322,56 @@ class Station:
         """
         _check_board(target)
         return self._start(node, target, 0, b"", now_ms, ORDER_TRANSFER)
+
+    def read(self, node, now_ms):
+        """Start a linearizable read through board `node`; return its Reading. ValueError for a
+        wrong id."""
+        _check_board(node)
+        self._request += 1
+        reading = Reading(self._request, node, now_ms)
+        self._readings[reading.request] = reading
+        self._ask(reading, now_ms)
+        return reading
+
+    def _ask(self, reading, now_ms):
+        message = Message()
+        message.type = POLL
+        message.dst = reading.node
+        message.request = reading.request
+        # The rest of what was read need not be confirmed again, only be of the same moment.
+        message.level = STALE if reading.image else LINEARIZABLE
+        message.offset = len(reading.image)
+        self._send(message, now_ms)
+        reading.due_ms = now_ms + RESEND_MS
+
+    def _end_reading(self, reading, state, now_ms):
+        reading.state = state
+        reading.elapsed_ms = now_ms - reading.started_ms
+        del self._readings[reading.request]
+
+    def _read_piece(self, reading, message, now_ms):
+        of = (message.applied_index, message.digest, message.total)
+        if message.src != reading.node or message.offset != len(reading.image):
+            return
+        if reading.image and of != reading.image_of:
+            reading.image.clear()  # it has changed meanwhile: begin again
+        else:
+            reading.image_of = of
+            reading.image += message.data
+        if len(reading.image) < message.total:
+            self._ask(reading, now_ms)
+            return
+        machine = self._machine()
+        try:
+            machine.restore(bytes(reading.image))
+        except ValueError:
+            machine = None
+        if machine is None or machine.digest() != message.digest:
+            reading.image.clear()
+            return
+        reading.values = list(machine.values)
+        reading.applied_index = message.applied_index
+        self._end_reading(reading, DONE, now_ms)
 
     def _start(self, node, cell, value, data, now_ms, order=0):
         _check_board(node)
@@ -472,6 +552,12 @@ class Station:
                 self._forward(command, now_ms)
 
     def _outcome(self, message, now_ms):
+        reading = self._readings.get(message.request)
+        if reading is not None and reading.node == message.src:
+            if message.heard_epoch == self.codec.epoch:
+                reading.reason = OUTCOME_TEXTS.get(message.code, "code %d" % message.code)
+                self._end_reading(reading, REFUSED, now_ms)
+            return
         command = self._pending.get(message.request)
         if command is None or command.node != message.src:
             return
@@ -495,6 +581,10 @@ class Station:
             self._finish(command, REFUSED, now_ms)
 
     def _status(self, message, seen, heard):
+        reading = self._readings.get(message.request)
+        if reading is not None and message.dst == self.id:
+            self._read_piece(reading, message, heard.at_ms)
+            return
         if message.dst != self.id or message.request != seen.request:
             return  # another PC's, or a recorded one: only an answer to our last poll is fresh
         if self._poll and self._poll[:2] == (message.request, message.src):

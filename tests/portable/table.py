@@ -6,8 +6,18 @@ Runs on CPython and on MicroPython.
 from raft.auth import KeyRing
 from raft.core import Raft
 from raft.intlist import IntList
-from raft.message import EVERYONE, FORWARD, LEADER, OUTCOME, Message
+from raft.message import (
+    APPEND,
+    EVERYONE,
+    FORWARD,
+    LEADER,
+    OUTCOME,
+    READ,
+    READ_INDEX,
+    Message,
+)
 from raft.proposals import Proposals
+from raft.reads import Reads
 from raft.settings import Settings
 from raft.wire import FRAME_MAX, Codec
 
@@ -33,6 +43,8 @@ class Member:
         kept = self.durable
         self.raft.restore(kept["term"], kept["vote"], kept["entries"], kept["snapshot"])
         self.proposals = Proposals(self.raft)
+        self.reads = Reads(self.raft)
+        self.raft.epoch = 1
         self.codec = Codec(1, KeyRing(KEY), me, 1, 1)
         self.applied = []
 
@@ -82,6 +94,7 @@ class Table:
         """The driver's duties for one member, in their order."""
         member = self.members[me]
         member.proposals.tick()
+        member.reads.tick()
         member.raft.outbox.drain_early(lambda m: self._put(me, m))
         if member.raft.unsaved or member.raft.snapshot_unsaved:
             member.save()
@@ -92,10 +105,13 @@ class Table:
             member.proposals.on_applied(index, term, result)
 
         member.raft.apply_committed(applied)
+        member.reads.tick()
         member.raft.outbox.drain_late(lambda m: self._put(me, m), not member.raft.unsaved)
 
     def _put(self, src, message):
         buf = bytearray(FRAME_MAX)
+        if message.type == APPEND:
+            self[src].append_seq = self.members[src].codec.seq + 1
         frame = bytes(buf[: self.members[src].codec.encode(message, buf)])
         for dst in self.voters:
             if dst != src and message.dst in (dst, EVERYONE) and (src, dst) not in self.cut:
@@ -110,6 +126,10 @@ class Table:
             self.members[dst].proposals.on_forward(message)
         elif message.type == OUTCOME:
             self.members[dst].proposals.on_outcome(message, 1)
+        elif message.type == READ:
+            self.members[dst].reads.on_read(message)
+        elif message.type == READ_INDEX:
+            self.members[dst].reads.on_read_index(message, 1)
         self.flush(dst)
 
     def settle(self):

@@ -55,6 +55,18 @@ def test_the_log_stays_bounded():
     assert table[1].log.last_index == 201
 
 
+def test_a_leader_compacts_nothing_that_it_has_not_sent():
+    """A lone board commits before it has spoken."""
+    table = Table(1, small())
+    table.tick(300)
+    for i in range(30):
+        table[1].propose(set_command(0, i))
+        table.flush(1)
+    table.tick(50)
+    table.tick(50)
+    assert table[1].sent_index == table[1].applied_index == 31
+
+
 def test_the_log_is_bounded_in_bytes_too():
     settings = Settings(log_bytes=1024, snapshot_entries=10000)
     table = Table(3, settings)

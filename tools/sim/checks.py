@@ -13,6 +13,7 @@ a radio and a flash add to it.
     database               a board's database is what the committed entries up to there make of it
     durability             what a client heard COMMITTED for is committed, that entry, for ever
     exactly once           a proposal is committed at most once, and never after a certain no
+    linearizable reads     a read shows all that any client was told of before it was asked for
     no board fails         no assertion of the code itself, no other exception
     liveness               once all is healed: a leader, and equal databases, within a bound
 
@@ -108,6 +109,8 @@ class Checks:
         self.installed = 0  # ...and that a leader sent it
         self.committed_in = []  # term in which that was seen
         self.answers = []
+        self.reads = 0
+        self.told_index = 0  # the highest that any client knows to be committed
         self._seen = {me: _Seen() for me in world.boards}
         self._entries = {}  # (index, term) -> (entry, term of the one before)
         self._commands = []  # (index, command) given to a state machine in this step
@@ -121,6 +124,19 @@ class Checks:
 
     def asked(self, asked):
         self._asked[asked.command] = self._asked.get(asked.command, 0) + 1
+
+    def told(self, index):
+        """A client has heard that the entry at `index` is committed, or has read what it made."""
+        self.told_index = max(self.told_index, index)
+
+    def read_ends(self, board, driver, floor):
+        """A linearizable read is answered; `floor` was `told_index` when it was asked for."""
+        self.reads += 1
+        shown = driver.raft.applied_index
+        if shown < floor:
+            what = "board %d answers a read with entry %d applied, a client knew entry %d before"
+            self._broken("linearizable reads", what, board.id, shown, floor)
+        self.told(shown)
 
     def commanded(self, board, command):
         self._commands.append((board.raft.applied_index + 1, command))
@@ -141,7 +157,10 @@ class Checks:
             self._leads(term, board.id)
         elif kind == ACK:
             index = _number(frame, _ACK_INDEX)
-            if frame[_ACK_FLAGS] & SUCCESS and index > durable.last_index:
+            # An ack of an older term may name what a newer leader's frame, taken in the same step,
+            # has replaced: as if it had left in between.
+            current = term == durable.term
+            if current and frame[_ACK_FLAGS] & SUCCESS and index > durable.last_index:
                 what = "board %d acknowledges entry %d, its flash ends at %d"
                 self._broken("durable before sent", what, board.id, index, durable.last_index)
         elif kind == VOTE_REQUEST:

@@ -47,6 +47,7 @@ class Faults:
         self._repair_ms = random.uniform(100, 3000)
         self._every(self._repair_ms, self._repair)
         self._every(random.uniform(20, 1000), self._ask)
+        self._every(random.uniform(20, 1000), self._read)
         world.links("faults: " + (", ".join(self.kinds) or "none"))
 
     # Which, and how strong: `strength` 0..1.
@@ -163,6 +164,11 @@ class Faults:
 
     def _transfer(self):
         self.world.transfer(self.random.choice(self._ids))
+
+    def _read(self):
+        alive = self.world.alive()
+        if alive:
+            self.world.read(self.random.choice(alive).id)
 
     # The end.
 

@@ -20,7 +20,7 @@ from struct import pack
 
 from firmware.config import Config
 from firmware.journal import JournalDamaged
-from raft.message import LEADER, OUTCOME_TEXTS
+from raft.message import COMMITTED, LEADER, OUTCOME_TEXTS
 from tools.air import BROADCAST, Air
 from tools.sim.board import Board, Ears, PowerCut
 from tools.sim.checks import Checks, Violation
@@ -198,6 +198,8 @@ class World:
         def answer(code, index, term):
             asked.code, asked.index, asked.term = code, index, term
             asked.answered_us = self.now_us
+            if code == COMMITTED:
+                self.checks.told(index)
             self._note(_ANSWERED, me, pack("<BII", code, index, term))
             board_answers.append(asked)
             if self.trace:
@@ -209,6 +211,21 @@ class World:
         board.driver.propose(command, answer)
         self._wake(board)
         return asked
+
+    def read(self, me):
+        """Board `me`'s own app asks for a linearizable read; the checks look at the answer."""
+        board = self.boards[me]
+        if not board.alive:
+            return
+        floor = self.checks.told_index
+        driver = board.driver
+
+        def done(code):
+            if code == COMMITTED:
+                self.checks.read_ends(board, driver, floor)
+
+        driver.read(done)
+        self._wake(board)
 
     def transfer(self, target):
         """Order whoever leads now to hand over to board `target`; False if nobody can."""
