@@ -181,6 +181,39 @@ def test_a_wrong_key_writes_nothing_and_stops_nothing(demo, link):
     wait_equal(link, demo, [9, 9, 9, 9, 9])
 
 
+FOREIGNER = """
+import network, time, os
+from espnow import ESPNow
+wlan = network.WLAN(network.STA_IF)
+wlan.active(True)
+wlan.config(channel=1)
+radio = ESPNow()
+radio.active(True)
+radio.add_peer(b"\\xff" * 6)
+print("foreigner up")
+while True:
+    for size in (300, 1, 250, 1470, 40, 256, 28, 251):
+        radio.send(b"\\xff" * 6, os.urandom(size % 250 or 250) + bytes(size - (size % 250 or 250)))
+        time.sleep_ms(5)
+"""
+
+
+def test_a_foreign_board_with_long_and_random_frames_stops_nobody(demo, link):
+    """Frames over 250 bytes poison the receive ring of every board; each one cures its own."""
+    reset_values(link, demo, [1, 2, 3, 4, 5])
+    resets = link.station.collector_counts["resets"]
+    demo.boards.add("foreigner", files={"/main.py": FOREIGNER})
+    demo.boards.start("foreigner")
+    try:
+        for index in range(5):
+            committed(link, demo.cluster.nodes[index], index, 70 + index)
+        assert link.run(lambda: link.station.collector_counts["resets"] > resets + 3, 20)
+        assert link.station.codec.drops["version"] + link.station.codec.drops["short"] > 0
+    finally:
+        demo.boards.kill("foreigner")
+    wait_equal(link, demo, [70, 71, 72, 73, 74])
+
+
 def test_random_datagrams_are_counted_by_the_collector(demo, link):
     chance = random.Random(7)
     before = link.station.collector_counts["bad_datagrams"]
