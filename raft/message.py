@@ -107,7 +107,7 @@ OUTCOME_TEXTS = {
     COMMITTED: "committed",
     UNKNOWN: "unknown: the board heard no answer in time, the change may still be committed",
     NO_LEADER: "rejected: no leader was found in time, nothing was changed",
-    BUSY: "rejected: the board has too many proposals waiting, try again",
+    BUSY: "rejected: no room for one more just now, or leadership is being handed over: try again",
     LOST: "rejected: a new leader replaced the entry before it was committed",
     NOT_A_VOTER: "rejected: that board is no voter that could take over",
     BAD_ORDER: "rejected: this firmware does not know the order",

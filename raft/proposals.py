@@ -62,6 +62,7 @@ class Proposals:
         self.raft = raft
         self._proposals = []
         self._forgotten = []  # [(src, incarnation, epoch), request], the lately changed last
+        self._applied = []  # (index, term, result) of the entries applied last
         self._request = 0
 
     # What comes in.
@@ -114,12 +115,18 @@ class Proposals:
 
     def on_applied(self, index, term, result):
         """This board has applied the entry of `term` at `index` (see Raft.apply_committed)."""
+        self._applied.append((index, term, result))
+        if len(self._applied) > CAPACITY:
+            self._applied.pop(0)
         for proposal in self._proposals:
             if proposal.index == index and proposal.code in (ACCEPTED, UNKNOWN):
-                if proposal.term != term:
-                    self._finish(proposal, LOST)
-                else:
-                    self._finish(proposal, COMMITTED if result is None else result)
+                self._outcome(proposal, term, result)
+
+    def _outcome(self, proposal, term, result):
+        if proposal.term != term:
+            self._finish(proposal, LOST)
+        else:
+            self._finish(proposal, COMMITTED if result is None else result)
 
     def tick(self):
         """Do what is due at `raft.now_ms`."""
@@ -215,10 +222,10 @@ class Proposals:
         proposal.state = _APPENDED
         proposal.index = index
         proposal.term = term
-        applied_term = self.raft.log.term_at(index)
-        if self.raft.applied_index >= index and applied_term is not None:
-            # Committed and applied here before the leader's answer was heard.
-            self.on_applied(index, applied_term, None)
+        for applied in self._applied:
+            if applied[0] == index:
+                # Committed and applied here before the leader's answer was heard.
+                self._outcome(proposal, applied[1], applied[2])
 
     def _finish(self, proposal, code):
         proposal.state = _DONE

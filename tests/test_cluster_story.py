@@ -263,6 +263,14 @@ def test_set_and_get_on_the_command_line(demo, link, tmp_path):
     assert done.returncode == 0 and done.stdout.startswith("committed at index "), done
     done = raftnow("get")
     assert done.returncode == 0 and done.stdout.count("[0, 0, 34, 0, 0]") == 5, done
+    done = raftnow("add", "1", "2", "-4")
+    assert done.returncode == 0, done
+    done = raftnow("cas", "3", "2", "30", "31")
+    assert done.returncode == 0, done
+    done = raftnow("cas", "3", "2", "30", "32")
+    assert done.returncode == 1 and "present value is another one" in done.stdout, done
+    done = raftnow("get", "--board", "4")
+    assert done.returncode == 0 and '"values": [0, 0, 31, 0, 0]' in done.stdout, done
     done = raftnow("set", "2", "99", "34")
     assert done.returncode == 1 and "outside the list" in done.stdout
     done = raftnow("set", "2", "0", "99999999999")

@@ -136,22 +136,59 @@ def watch(
     watch_lines(Cluster.load(cluster), seconds)
 
 
-@app.command(name="set")
-def set_value(
-    node: Annotated[int, typer.Argument(help="Board that is asked.")],
-    index: Annotated[int, typer.Argument(help="Which integer, from 0 on.")],
-    value: Annotated[int, typer.Argument(help="Its new value, 32 bits signed.")],
-    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
-):
-    """Set one integer through any board, and say what became of it."""
+Node = Annotated[int, typer.Argument(help="Board that is asked.")]
+Index = Annotated[int, typer.Argument(help="Which integer, from 0 on.")]
+Value = Annotated[int, typer.Argument(help="32 bits signed.")]
+
+
+def change(cluster, make):
+    """Have `make(link)` change something, say what became of it, and end."""
     with connect(cluster) as link:
         link.wait_leader(10)
         try:
-            command = link.set(node, index, value, 10)
+            command = make(link)
         except ValueError as error:
             fail(str(error))
     print(command.text)
     raise typer.Exit(0 if command.state == "committed" else 1)
+
+
+# A value may be negative: -4 is no option.
+NUMBERS = {"ignore_unknown_options": True}
+
+
+@app.command(name="set", context_settings=NUMBERS)
+def set_value(
+    node: Node,
+    index: Index,
+    value: Value,
+    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
+):
+    """Set one integer through any board, and say what became of it."""
+    change(cluster, lambda link: link.set(node, index, value, 10))
+
+
+@app.command(context_settings=NUMBERS)
+def add(
+    node: Node,
+    index: Index,
+    delta: Value,
+    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
+):
+    """Add to one integer."""
+    change(cluster, lambda link: link.add(node, index, delta, 10))
+
+
+@app.command(context_settings=NUMBERS)
+def cas(
+    node: Node,
+    index: Index,
+    expected: Value,
+    value: Value,
+    cluster: ClusterFile = str(demo_module.CLUSTER_FILE),
+):
+    """Compare and set: change one integer only if it is what you expect."""
+    change(cluster, lambda link: link.cas(node, index, expected, value, 10))
 
 
 @app.command()

@@ -157,7 +157,17 @@ class Link:
         The Command is unfinished if `timeout_s` is shorter than the station's own 5 s. Raises
         ValueError for a number out of range, LinkError if the collector is gone.
         """
-        command = self.station.set(node, index, value, clock_ms())
+        return self._end(self.station.set(node, index, value, clock_ms()), timeout_s)
+
+    def add(self, node, index, delta, timeout_s):
+        """Add `delta` to `index`, as `set`."""
+        return self._end(self.station.add(node, index, delta, clock_ms()), timeout_s)
+
+    def cas(self, node, index, expected, value, timeout_s):
+        """Set `index` to `value` if it is `expected`, as `set`."""
+        return self._end(self.station.cas(node, index, expected, value, clock_ms()), timeout_s)
+
+    def _end(self, command, timeout_s):
         self.run(lambda: command.finished, timeout_s)
         self.station.finished()
         return command

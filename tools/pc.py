@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from collector import envelope
 from raft.auth import KeyRing, cluster_hash
-from raft.intlist import IntList, set_command
+from raft.intlist import IntList, add_command, cas_command, set_command
 from raft.message import (
     ACCEPTED,
     ACK,
@@ -314,6 +314,14 @@ class Station:
         Raises ValueError, with a sentence for the user, if a number is out of range.
         """
         return self._start(node, index, value, set_command(index, value), now_ms)
+
+    def add(self, node, index, delta, now_ms):
+        """Start 'add `delta` to `index`', as `set`."""
+        return self._start(node, index, delta, add_command(index, delta), now_ms)
+
+    def cas(self, node, index, expected, value, now_ms):
+        """Start 'set `index` to `value` if it is `expected`', as `set`."""
+        return self._start(node, index, value, cas_command(index, expected, value), now_ms)
 
     def transfer(self, node, target, now_ms):
         """Order leader `node` to hand over to voter `target`; return the Command.

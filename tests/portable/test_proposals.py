@@ -1,6 +1,6 @@
 """Any board forwards a proposal to the leader; the asker never hears a false yes."""
 
-from raft.intlist import set_command
+from raft.intlist import cas_command, set_command
 from raft.message import (
     ACCEPTED,
     BAD_INDEX,
@@ -8,11 +8,13 @@ from raft.message import (
     COMMITTED,
     FORWARD,
     LOST,
+    MISMATCH,
     NO_LEADER,
+    OUTCOME,
     UNKNOWN,
     Message,
 )
-from raft.proposals import CAPACITY
+from raft.proposals import CAPACITY, Proposals
 from tests.portable.table import Table
 
 
@@ -45,6 +47,23 @@ def test_through_a_follower():
     table.settle()
     table.spread(1)
     assert answers == [(COMMITTED, 2, 1)] and table[3].machine.values[2] == 34
+
+
+def test_what_the_state_machine_says_is_the_outcome_however_late_the_answer():
+    """A compare-and-set that failed is committed, and yet a no: also where the entry was applied
+    before the leader's answer came."""
+    table = Table()
+    table.elect(1)
+    answers = ask(table, 3, cas_command(2, 1, 34))
+    forward = table.frames.pop(0)
+    table.hand(1, forward[2])
+    answer = [f for f in table.frames if f[1] == 3 and f[2][1] == OUTCOME]
+    table.frames = [f for f in table.frames if f not in answer]
+    table.members[1].proposals = Proposals(table[1])  # its second answer is lost with it
+    table.spread(1)
+    assert table[3].applied_index == 2 and answers == [] and len(answer) == 1
+    table.hand(3, answer[0][2])
+    assert answers == [(MISMATCH, 2, 1)] and table[3].machine.values[2] == 0
 
 
 def test_a_wrong_index_is_refused_and_nothing_is_appended():
