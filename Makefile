@@ -11,7 +11,7 @@ SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer
 .PHONY: help demo test smoke viewer sim fuzz rewrite lint pictures clean
 
 help:      ## this list
-	@sed -n 's/^\([a-z]*\): *##/\1:/p' $(MAKEFILE_LIST) | column -t -s:
+	@sed -n 's/^\([a-z]*\): *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo:      ## five virtual boards, a collector and the viewer, on this computer
 	$(SETUP) $(SCREEN)

@@ -16,6 +16,7 @@ import machine
 
 from firmware import config as config_file
 from firmware.clock import Clock
+from firmware.journal import JournalDamaged
 from raft.message import const
 
 CRASH_LOG = "crash.log"
@@ -41,6 +42,9 @@ def start():
     except config_file.ConfigError as error:
         # A restart would not change the file: stay at the prompt, where mpremote can.
         print("raftnow: config:", error)
+    except JournalDamaged as error:
+        # It has forgotten something that it promised: it must not vote, nor come back as itself.
+        print("raftnow: journal damaged, this board does not take part:", error)
     except Exception as error:
         log_crash(error)
         time.sleep_ms(_RESTART_AFTER_MS)

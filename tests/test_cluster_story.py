@@ -12,7 +12,7 @@ import pytest
 
 from collector import envelope
 from raft.message import SNAPSHOT
-from tools.demo import ROOT, VirtualCluster
+from tools.demo import ROOT, VirtualCluster, firmware_files
 from tools.link import Link, LinkError
 
 RAFTNOW = [sys.executable, "-m", "tools.cli"]
@@ -212,6 +212,58 @@ def test_a_foreign_board_with_long_and_random_frames_stops_nobody(demo, link):
     finally:
         demo.boards.kill("foreigner")
     wait_equal(link, demo, [70, 71, 72, 73, 74])
+
+
+def test_a_damaged_journal_keeps_a_board_out_and_says_why(demo, link):
+    """What a power cut cannot explain: the board may have forgotten a vote. The rest go on."""
+    reset_values(link, demo, [3, 3, 3, 3, 3])
+    leader = link.wait_leader(20)
+    victim = next(n for n in demo.cluster.nodes if n != leader)
+    board = demo.board(victim)
+    demo.boards.kill(board)
+    journal = bytearray(demo.boards.read_file(board, "/raft.journal"))
+    whole = bytes(journal)
+    journal[len(journal) // 2] ^= 0x10
+    demo.boards.write_files(board, {"/raft.journal": bytes(journal)})
+    begin = demo.boards.log(board).stat().st_size
+    demo.boards.start(board)
+    demo.boards.wait_for(board, "does not take part", 10, begin)
+    committed(link, leader, 0, 30)
+    assert demo.boards.state(board) == "on", "at the prompt, and not restarting for ever"
+    demo.boards.kill(board)
+    demo.boards.write_files(board, {"/raft.journal": whole})
+    demo.boards.start(board)
+    wait_equal(link, demo, [30, 3, 3, 3, 3])
+
+
+def test_a_wrong_config_is_named_on_the_console(demo):
+    config = dict(demo.cluster.node_config(1), channel=77)
+    demo.boards.add("misled", config, files=firmware_files())
+    demo.boards.start("misled")
+    demo.boards.wait_for("misled", "channel is a whole number of 1 to 13, not 77", 10)
+    demo.boards.kill("misled")
+
+
+def test_a_crash_is_logged_and_the_board_restarts(demo, link):
+    """A driver that raises: a traceback in crash.log, a restart, and no zombie that holds votes."""
+    broken = dict(firmware_files())
+    driver = broken["/firmware/driver.py"].read_text()
+    broken["/firmware/driver.py"] = driver.replace(
+        "    def _on_poll(self, message, now_ms):\n",
+        "    def _on_poll(self, message, now_ms):\n        raise RuntimeError('planted')\n",
+    )
+    victim = next(n for n in demo.cluster.nodes if n != link.wait_leader(20))
+    board = demo.board(victim)
+    demo.boards.kill(board)
+    demo.boards.write_files(board, {"/firmware/driver.py": broken["/firmware/driver.py"]})
+    boots = demo.boards.boots(board)
+    demo.boards.start(board)
+    assert link.run(lambda: demo.boards.boots(board) >= boots + 2, 20)
+    demo.boards.kill(board)
+    assert b"planted" in demo.boards.read_file(board, "/crash.log")
+    demo.boards.write_files(board, {"/firmware/driver.py": driver})
+    demo.boards.start(board)
+    committed(link, victim, 4, 44)
 
 
 def test_random_datagrams_are_counted_by_the_collector(demo, link):
