@@ -97,13 +97,16 @@ def test_identity_is_a_pc():
     assert all(station(seed).codec.incarnation >= 1 for seed in range(200))
 
 
-def test_subscribes_each_second():
+def test_subscribes_each_second_and_until_it_is_heard_more_often():
     one = station()
     times = []
+    counts = dict.fromkeys(envelope.COUNTERS, 0)
     for now_ms in range(0, 3500, 10):
+        if now_ms == 120:
+            one.datagram(envelope.welcome(1, 1, counts), now_ms)
         one.tick(now_ms)
         times += [now_ms for d in one.outgoing() if envelope.kind_of(d) == envelope.SUBSCRIBE]
-    assert times == [0, 1000, 2000, 3000]
+    assert times == [0, 50, 100, 150, 1150, 2150, 3150]
 
 
 def test_command_through_challenge_to_committed():

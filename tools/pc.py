@@ -46,6 +46,7 @@ from raft.wire import FRAME_MAX, Codec
 from tools.air import airtime_us
 
 SUBSCRIBE_EVERY_MS = 1000
+FIRST_EVERY_MS = 50
 COLLECTOR_SILENT_MS = 5000
 RESEND_MS = 250  # until a first OUTCOME is heard
 RESEND_ACCEPTED_MS = 1000  # the answer is on its way or lost: asking again repeats it
@@ -267,7 +268,9 @@ class Station:
     def tick(self, now_ms):
         """Do what is due: subscribe, repeat commands, give up on them, poll."""
         if self._next_subscribe_ms is None or now_ms >= self._next_subscribe_ms:
-            self._next_subscribe_ms = now_ms + SUBSCRIBE_EVERY_MS
+            # A collector that starts together with us is not to be missed for a second.
+            unheard = self.collector_heard_ms is None
+            self._next_subscribe_ms = now_ms + (FIRST_EVERY_MS if unheard else SUBSCRIBE_EVERY_MS)
             self._outgoing.append(envelope.subscribe())
         for command in list(self._pending.values()):
             if now_ms - command.started_ms >= COMMAND_TIMEOUT_MS:
