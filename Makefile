@@ -3,7 +3,6 @@
 PYTHON ?= python3
 RAFTNOW = build/venv/bin/raftnow
 SETUP = @$(PYTHON) tools/bootstrap.py
-SEED ?= 1
 RUNS ?= 200
 # Without a screen, the demo speaks in lines, and needs no Qt.
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
@@ -29,11 +28,11 @@ viewer:    ## the viewer against real boards
 	$(SETUP) viewer
 	@$(RAFTNOW) viewer
 
-sim:       ## one run of the simulator, SEED=n
+sim:       ## one calm run of the simulator, for its speed; SEED=n: one with faults
 	$(SETUP)
-	@$(RAFTNOW) sim --seed $(SEED)
+	@$(RAFTNOW) sim $(if $(SEED),--faults --seed $(SEED))
 
-fuzz:      ## RUNS=n runs of the simulator with faults, on all cores
+fuzz:      ## RUNS=n runs of the simulator with faults, on all cores, to the first violation
 	$(SETUP)
 	@$(RAFTNOW) fuzz --runs $(RUNS)
 

@@ -10,8 +10,10 @@ import os
 import pathlib
 import subprocess
 import sys
+from multiprocessing.pool import ThreadPool
 
 import pytest
+from typer.testing import CliRunner
 
 from firmware.driver import Driver
 from raft import core, election, replication, snapshot
@@ -30,7 +32,8 @@ from raft.message import (
 )
 from raft.proposals import Proposals
 from raft.reads import Reads
-from tools.sim import fuzz, run
+from tools import cli
+from tools.sim import campaign, fuzz, run
 from tools.sim.board import Machine
 from tools.sim.checks import Violation
 from tools.sim.faults import Faults
@@ -93,9 +96,43 @@ def test_no_violation(boards, runs):
     assert boards == 1 or result["elections"] > runs
 
 
-def test_a_result_has_what_the_command_line_promises():
+def printed(code, *words):
+    """The exit code is `code`; the last line of the command's standard output, as JSON."""
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_what_the_command_line_prints_of_a_run():
     keys = "ok seed boards virtual_seconds seconds speed deliveries deliveries_per_second events"
-    assert set((keys + " elections crashes committed hash").split()) <= set(run(1, 3, 2))
+    calm = printed(0, "sim", "--seconds", "20")
+    assert set((keys + " elections crashes committed hash").split()) <= set(calm)
+    assert calm["boards"] == 5 and calm["faults"] == [] and calm["virtual_seconds"] >= 20
+    assert calm["committed"] >= 20 and calm["elections"] == 1
+    faulty = printed(0, "sim", "--faults", "--seed", "3")
+    assert faulty["hash"] == run(3)["hash"] and faulty["boards"] == 3 and faulty["faults"]
+
+
+def test_what_the_command_line_prints_of_many_runs():
+    fuzzed = printed(0, "fuzz", "--runs", "3", "--seconds", "2")
+    runs = [run(seed, 0, 2) for seed in (1, 2, 3)]
+    assert sorted(r["boards"] for r in runs) == [3, 5, 7]
+    assert (fuzzed["ok"], fuzzed["runs"], fuzzed["violations"]) == (True, 3, 0)
+    assert fuzzed["events"] == sum(r["events"] for r in runs)
+    assert fuzzed["virtual_seconds"] >= 6 and fuzzed["seconds"] > 0
+    assert fuzzed["present"]["elections"] == 1.0
+
+
+def test_a_kind_of_event_that_is_too_rare():
+    tally = campaign.Tally()
+    result = {**run(1, 3, 2), **dict.fromkeys(campaign.KINDS, 5)}
+    for number in range(10):
+        tally.add({**result, "crashes": number // 7, "transfers": number // 8})
+    assert tally.rare() == ["transfers"]
+    assert tally.present()["transfers"] == 0.2 and tally.present()["crashes"] == 0.3
+    lines = {line.split()[0]: line.split()[1:] for line in tally.lines()}
+    assert lines["crashes"] == ["7", "3", *"." * 7, "30.0", "%"]
+    assert lines["committed"] == [*"...", "10", *"." * 5, "100.0", "%"]
 
 
 # Stories.
@@ -365,7 +402,7 @@ def test_caught_accepting_behind_another_entry(monkeypatch):
         replication.on_append(raft, message)
 
     handle(monkeypatch, APPEND, on_append)
-    caught("log matching", swarm, 3, 20, range(5, 60))
+    caught("log matching", swarm, 3, 20, range(32, 60))
 
 
 def test_caught_replacing_in_place_and_keeping_the_tail(monkeypatch):
@@ -592,8 +629,13 @@ def test_caught_standing_still(monkeypatch):
     caught("liveness", swarm, 3)
 
 
-def test_a_violation_says_how_to_see_it_again(monkeypatch):
+def test_a_violation_says_how_to_see_it_again(monkeypatch, capsys):
     monkeypatch.setattr(election, "reset_timer", never)
-    result = run(7, 3, 2)
-    assert not result["ok"] and result["violation"]["property"] == "liveness"
-    assert result["violation"]["replay"].startswith("raftnow sim --seed 7 --boards 3 --seconds 2")
+    monkeypatch.setattr(campaign, "Pool", lambda *_: ThreadPool(1))  # which is broken, too
+    fuzzed = fuzz(1, 0, 2, first_seed=7)
+    assert (fuzzed["ok"], fuzzed["violations"], fuzzed["seed"]) == (False, 1, 7)
+    assert fuzzed["violation"]["property"] == "liveness"
+    assert fuzzed["replay"] in capsys.readouterr().err
+    raftnow, *words = fuzzed["replay"].split()
+    assert raftnow == "build/venv/bin/raftnow"
+    assert printed(1, *words)["violation"] == fuzzed["violation"]

@@ -35,6 +35,7 @@ from raft.message import (
     PRE,
     ROLE_NAMES,
     SUCCESS,
+    TRANSFER,
     TYPE_NAMES,
     VOTE,
     VOTE_REQUEST,
@@ -105,8 +106,10 @@ class Checks:
         self.leaders = {}  # term -> board
         self.votes = {}  # (term, board) -> candidate
         self.committed = []  # entries, as the first board that committed each holds it
-        self.snapshots = 0  # that any board took or installed...
+        self.truncations = 0  # times that a board deleted what conflicts with a leader's log
+        self.snapshots = 0  # that any board took itself...
         self.installed = 0  # ...and that a leader sent it
+        self._handed_over = {}  # term -> board that a leader told to stand in it
         self.committed_in = []  # term in which that was seen
         self.answers = []
         self.reads = 0
@@ -119,6 +122,11 @@ class Checks:
         self._asked = {}  # command -> how often a client asked for it
         self._refused = {}  # command -> Asked that was told a certain no
         self._places = {}  # command -> index at which it is committed
+
+    @property
+    def transfers(self):
+        """How many leaders lead because the one before handed over to them."""
+        return sum(self.leaders.get(term) == me for term, me in self._handed_over.items())
 
     # What the world reports.
 
@@ -166,6 +174,8 @@ class Checks:
         elif kind == VOTE_REQUEST:
             if not frame[_REQUEST_FLAGS] & PRE:
                 self._votes(board, term, board.id)
+            if frame[_REQUEST_FLAGS] & TRANSFER:
+                self._handed_over[term] = board.id
         elif frame[_VOTE_FLAGS] & (GRANTED | PRE) == GRANTED:
             self._votes(board, term, frame[_DST])
 
@@ -180,6 +190,7 @@ class Checks:
             what = "board %d voted or wrote in term %d and starts again in term %d"
             self._broken("monotonicity", what, board.id, spoken, board.raft.term)
         seen.term = board.raft.term
+        seen.snapshot_index = board.raft.snapshot.index
         self.after(board)
 
     def after(self, board):
@@ -255,9 +266,10 @@ class Checks:
         base = log.base_index
         if board.raft.snapshot.index != seen.snapshot_index:
             seen.snapshot_index = board.raft.snapshot.index
-            self.snapshots += 1
-            if len(seen.entries) < base:
+            if self._skips(seen.applied_index, board.raft.snapshot.index):
                 self.installed += 1
+            else:
+                self.snapshots += 1
         known = len(self.committed)
         if base > max(known, len(seen.entries)) or (
             base > 0 and base <= known and log.base_term != self.committed[base - 1][0]
@@ -268,6 +280,12 @@ class Checks:
             # What the log no longer shows is as committed, or was in the log before this event.
             seen.base_index = base
             seen.entries[: min(base, known)] = self.committed[: min(base, known)]
+
+    def _skips(self, applied, index):
+        """True if not every command from `applied` to `index` was given to the state machine."""
+        given = [at for at, _ in self._commands]
+        committed = enumerate(self.committed[applied:index], applied + 1)
+        return any(entry[1] == COMMAND and at not in given for at, entry in committed)
 
     def _leads(self, term, me):
         if self.leaders.setdefault(term, me) != me:
@@ -304,6 +322,7 @@ class Checks:
         What was committed before this event has been compared, and is kept."""
         log = raft.log
         first = max(seen.commit_index, log.base_index) + 1
+        held = seen.entries[first - 1 :]
         del seen.entries[first - 1 :]
         before = log.term_at(first - 1)
         for index in range(first, log.last_index + 1):
@@ -321,6 +340,8 @@ class Checks:
                 self._broken("log matching", what, board.id, raft.term, entry[0], before, index)
             before = entry[0]
             seen.entries.append(entry)
+        if seen.entries[first - 1 : first - 1 + len(held)] != held:
+            self.truncations += 1
 
     def _complete(self, board, raft):
         """§5.4.3, from the new leader's side: all that terms before it have committed."""

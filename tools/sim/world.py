@@ -75,7 +75,6 @@ class World:
         self.events = 0
         self.deliveries = 0
         self.crashes = 0
-        self.transfers = 0
         self.recorded = None  # deque of frames once somebody records
         self.ether = None  # ether(board, frame, deliveries): those deliveries that shall take place
         self._sequence = 0
@@ -232,7 +231,6 @@ class World:
         leader = self.leader()
         if leader is None or leader == target:
             return False
-        self.transfers += 1
         self.boards[leader].raft.transfer(target)
         self._wake(self.boards[leader])
         return True
