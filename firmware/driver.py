@@ -132,15 +132,12 @@ class Driver:
         raft = self.raft
         if raft.snapshot_unsaved:
             self.journal.rewrite(self.codec.epoch, raft.term, raft.vote, raft.snapshot, raft.log)
-            self._saved_term = raft.term
-            self._saved_vote = raft.vote
-            raft.persisted()
-            return
-        if raft.term != self._saved_term or raft.vote != self._saved_vote:
-            self.journal.hard_state(raft.term, raft.vote)
-        for index in range(raft.log.unstable_index, raft.log.last_index + 1):
-            self.journal.entry(index, raft.log.entry(index))
-        self.journal.sync()
+        else:
+            if raft.term != self._saved_term or raft.vote != self._saved_vote:
+                self.journal.hard_state(raft.term, raft.vote)
+            for index in range(raft.log.unstable_index, raft.log.last_index + 1):
+                self.journal.entry(index, raft.log.entry(index))
+            self.journal.sync()
         self._saved_term = raft.term
         self._saved_vote = raft.vote
         raft.persisted()
