@@ -90,8 +90,13 @@ def stamp(extra):
 
 
 def qt_works():
-    """True if Qt finds its libraries; it needs them for the offscreen platform, too."""
-    code = "import sys; from PyQt6.QtWidgets import QApplication; QApplication(sys.argv)"
+    """True if Qt finds its libraries. The offscreen platform needs most of them, a window (xcb)
+    needs all: a machine may have the former only."""
+    code = (
+        "import ctypes, os, sys, PyQt6; from PyQt6.QtWidgets import QApplication;"
+        " ctypes.CDLL(os.path.dirname(PyQt6.__file__) + '/Qt6/plugins/platforms/libqxcb.so');"
+        " QApplication(sys.argv)"
+    )
     environment = dict(os.environ, QT_QPA_PLATFORM="offscreen")
     done = subprocess.run([str(PYTHON), "-c", code], env=environment, capture_output=True)
     return done.returncode == 0
