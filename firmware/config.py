@@ -3,8 +3,8 @@
 import json
 from binascii import unhexlify
 
-from raft.intlist import DEFAULT_SIZE
-from raft.message import FIRST_PC
+from raft.membership import MEMBERS_MAX, Configuration
+from raft.message import COUNTER_LIMIT, FIRST_PC, VOTER
 from raft.settings import Settings
 
 PATH = "config.json"
@@ -19,17 +19,24 @@ _SETTINGS = (
     "log_bytes",
     "snapshot_entries",
     "keep_entries",
+    "drift_percent",
+    "planned_voters",
+    "promote_ms",
+    "remove_ms",
+    "gather_ms",
 )
 _KNOWN = (
     "role",
     "id",
-    "incarnation",
     "cluster",
     "key",
     "key_generation",
     "voters",
     "channel",
+    "machine",
     "size",
+    "keys_max",
+    "bytes_max",
     "udp_host",
     "udp_port",
 ) + _SETTINGS
@@ -43,8 +50,9 @@ class Config:
     """The settings of one board, checked.
 
     Both roles: `role`, `channel` (1..13). Collector: `udp_host`, `udp_port`. Node: `id` (1..223),
-    `incarnation` (1..65535), `cluster` (name), `key` (bytes), `key_generation` (0..15), `voters`
-    (ids of the first configuration), `size` (integers in the list), `settings`.
+    `cluster` (name), `key` (bytes), `key_generation` (0..15), `first` (the Configuration that a
+    new cluster begins with; empty on a board that joins one), `new_machine()` (an empty state
+    machine), `settings`.
     """
 
     def __init__(self, values):
@@ -62,28 +70,26 @@ class Config:
             self.udp_port = _whole(values, "udp_port", 1, 65535, 5310)
             return
         self.id = _whole(values, "id", 1, FIRST_PC - 1)
-        self.incarnation = _whole(values, "incarnation", 1, 65535, 1)
         self.cluster = values.get("cluster")
         if not isinstance(self.cluster, str) or not 1 <= len(self.cluster) <= 32:
             raise ConfigError("cluster is a name of 1 to 32 characters")
         self.key = _key(values.get("key"))
         self.key_generation = _whole(values, "key_generation", 0, 15, 0)
-        self.voters = values.get("voters")
-        if not isinstance(self.voters, list) or self.id not in self.voters:
-            raise ConfigError("voters is a list of ids, with the board's own id %d" % self.id)
-        for voter in self.voters:
-            _check_whole("voters", voter, 1, FIRST_PC - 1)
-        if len(set(self.voters)) != len(self.voters):
-            raise ConfigError("voters names an id twice: %r" % self.voters)
-        self.size = _whole(values, "size", 1, 1024, DEFAULT_SIZE)
+        self.first = _first(values.get("voters", []), self.id)
+        self._machine = _machine(values)
         settings = {}
         for name in _SETTINGS:
             if name in values:
-                settings[name] = _whole(values, name, 0, 65535)
+                settings[name] = _whole(values, name, 0, 1 << 29)
         try:
             self.settings = Settings(**settings)
         except ValueError as error:
             raise ConfigError(str(error))
+
+    def new_machine(self):
+        """The state machine that all boards of the cluster have, empty."""
+        kind, limits = self._machine
+        return kind(*limits)
 
 
 def load(path=PATH):
@@ -109,6 +115,43 @@ def _check_whole(name, value, least, most):
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ConfigError("%s is a whole number of %d to %d, not %r" % (name, least, most, value))
     return value
+
+
+def _first(voters, me):
+    """The first configuration: `voters` are ids, or [id, incarnation], or [id, incarnation, chip];
+    an id alone has incarnation 1, and a chip that is found out."""
+    if not isinstance(voters, list) or len(voters) > MEMBERS_MAX:
+        raise ConfigError("voters is a list of at most %d ids" % MEMBERS_MAX)
+    members = []
+    for voter in voters:
+        given = voter if isinstance(voter, list) else [voter, 1]
+        if not 2 <= len(given) <= 3:
+            raise ConfigError("each of voters is an id, or [id, incarnation], not %r" % (voter,))
+        member = _check_whole("voters", given[0], 1, FIRST_PC - 1)
+        incarnation = _check_whole("voters", given[1], 1, 65535)
+        chip = _check_whole("voters", given[2], 0, COUNTER_LIMIT - 1) if given[2:] else 0
+        members.append((member, incarnation, VOTER, chip))
+    ids = [member[0] for member in members]
+    if len(set(ids)) != len(ids):
+        raise ConfigError("voters names an id twice: %r" % voters)
+    if ids and me not in ids:
+        raise ConfigError("voters lacks the board's own id %d: a board that joins has none" % me)
+    return Configuration(members)
+
+
+def _machine(values):
+    """(class, arguments) of the state machine; only its module takes room on the heap."""
+    name = values.get("machine", "intlist")
+    if name == "intlist":
+        from raft.intlist import DEFAULT_SIZE, SIZE_MAX, IntList
+
+        return IntList, (_whole(values, "size", 1, SIZE_MAX, DEFAULT_SIZE),)
+    if name == "keyvalue":
+        from raft.keyvalue import DEFAULT_BYTES, DEFAULT_KEYS, KeyValue
+
+        keys = _whole(values, "keys_max", 1, 1024, DEFAULT_KEYS)
+        return KeyValue, (keys, _whole(values, "bytes_max", 1, 16384, DEFAULT_BYTES))
+    raise ConfigError("machine is intlist or keyvalue, not %r" % (name,))
 
 
 def _key(text):

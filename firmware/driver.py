@@ -6,31 +6,51 @@ promise anything that it could not write.
 """
 
 from firmware.journal import JournalDamaged
+from raft import membership
 from raft.auth import KeyRing, cluster_hash
+from raft.birth import Birth
 from raft.core import NotLeader, Raft
 from raft.freshness import Freshness
 from raft.message import (
     ACCEPTED,
     ACK,
     APPEND,
+    BAD_CHANGE,
     BAD_ORDER,
+    BORN,
     CHALLENGE,
     COMMITTED,
     EVERYONE,
     FORWARD,
+    HELLO,
+    LEADER,
+    LEARNER,
     LINEARIZABLE,
+    LOST,
+    MEMBERS,
     NO_LEADER,
     NOT_A_VOTER,
+    NOT_NOW,
+    OPEN_SESSION,
     ORDER,
+    ORDER_DEMOTE,
+    ORDER_PROMOTE,
+    ORDER_REMOVE,
     ORDER_TRANSFER,
     OUTCOME,
     POLL,
     PROOF,
     READ,
     READ_INDEX,
+    REMOVED,
+    STALE,
     STATUS,
+    VIRGIN,
+    VOTER,
+    WELCOME,
     Message,
     const,
+    identity,
 )
 from raft.proposals import Proposals
 from raft.reads import Reads
@@ -41,40 +61,72 @@ _ROUNDS_A_STEP = const(8)
 _CHALLENGE_MS = const(20)  # replayed commands must not buy more airtime than this
 
 
+_CHANGES = {ORDER_REMOVE: REMOVED, ORDER_PROMOTE: VOTER, ORDER_DEMOTE: LEARNER}
+
+
 class Driver:
     """Binds core, codec, journal and radio of one node.
 
     `config`: a node's `firmware.config.Config`; `radio`: has receive(), frame, rssi and
     send(view); `journal`: opened here, before the first frame leaves; `machine`: the state machine;
+    `plate`: a `firmware.nameplate.Nameplate`; `clock_ms()`: milliseconds that never wrap;
     `random_bytes(n)`, `random_below(n)`: the board's randomness; `free_heap()`: bytes.
-    Raises firmware.journal.JournalDamaged.
+
+    `lost` says why the board has no identity, None if it has one. Raises
+    firmware.journal.JournalDamaged if the journal is that of another state machine.
     """
 
-    def __init__(self, config, radio, journal, machine, random_bytes, random_below, free_heap):
+    def __init__(
+        self,
+        config,
+        radio,
+        journal,
+        machine,
+        plate,
+        clock_ms,
+        random_bytes,
+        random_below,
+        free_heap,
+    ):
         self.radio = radio
         self.journal = journal
         self.machine = machine
+        self.lost = None
+        self._plate = plate
+        self._clock_ms = clock_ms
         self._free_heap = free_heap
-        found = journal.recover()
-        journal.epoch(found.epoch + 1)
-        journal.sync()
+        found = self._open_journal(config)
+        if self.lost is None:
+            incarnation = config.first.find(config.id)[0]
+            if found.identity is not None:
+                incarnation = found.identity[1]
+                plate.mark_born()
+            epoch = found.epoch + 1
+            journal.epoch(epoch)
+            journal.sync()
+        else:
+            # Nothing that it says counts for anybody's Raft: it needs no durable counter.
+            incarnation = 0
+            epoch = int.from_bytes(random_bytes(4), "little") & 0x3FFFFFFF
         keys = KeyRing(config.key, config.key_generation)
-        self.codec = Codec(
-            cluster_hash(config.cluster), keys, config.id, config.incarnation, found.epoch + 1
-        )
-        self.raft = Raft(config.id, config.voters, machine, config.settings, random_below)
-        try:
-            self.raft.restore(found.term, found.vote, found.entries, found.snapshot)
-        except ValueError as error:
-            raise JournalDamaged("the snapshot is none of this state machine: %s" % error)
+        self.codec = Codec(cluster_hash(config.cluster), keys, config.id, incarnation, epoch)
+        first = membership.Configuration() if self.lost else config.first
+        self.raft = Raft(config.id, incarnation, first, machine, config.settings, random_below)
+        self._saved_term = self._saved_vote = 0
+        if self.lost is None:
+            try:
+                self.raft.restore(found.term, found.vote, found.entries, found.snapshot)
+            except ValueError as error:
+                raise JournalDamaged("the snapshot is none of this state machine: %s" % error)
+            self._saved_term, self._saved_vote = found.term, found.vote
+        self.raft.epoch = epoch
+        state = LOST if self.lost else BORN if found.identity else VIRGIN
+        self.birth = Birth(self.raft, state, plate.chip, random_bytes, self._adopt)
         self.freshness = Freshness(random_bytes)
-        self.raft.epoch = self.codec.epoch
         self.proposals = Proposals(self.raft)
         self.reads = Reads(self.raft)
         # Frames that were authentic, but not for us to act on.
         self.refused = {"replay": 0, "unproven": 0, "own": 0}
-        self._saved_term = found.term
-        self._saved_vote = found.vote
         self._message = Message()
         self._out = bytearray(FRAME_MAX)
         self._out_view = memoryview(self._out)
@@ -82,36 +134,103 @@ class Driver:
         self._digest = machine.digest()
         self._digest_index = 0
         self._started_ms = 0
+        self._due_ms = 0
+        self.touched = True  # the core has been changed since the last step
         self._challenge_at_ms = 0
 
-    def start(self, now_ms):
-        """Begin as follower; `now_ms` is on the clock that `step` will use."""
-        self._started_ms = now_ms
-        self.raft.start(now_ms)
+    def _open_journal(self, config):
+        """What the journal holds; `lost` says why it cannot be this board's memory (rule 7)."""
+        try:
+            found = self.journal.recover()
+        except JournalDamaged as error:
+            self.lost = str(error)
+            return None
+        whose = found.identity
+        if whose is None:
+            if self._plate.was_born():
+                self.lost = "the journal is empty, and this board has had one"
+            elif config.first.find(config.id)[1] != VOTER:
+                self.lost = "it joins a cluster that is there already"
+        elif whose[0] != config.id or whose[2] != self._plate.chip:
+            self.lost = "the journal is that of another board"
+        return found
+
+    def _adopt(self, incarnation):
+        """This board is (id, incarnation) from now on: durable before anybody hears of it."""
+        raft = self.raft
+        if self.lost is None:
+            self.journal.identity(raft.me, incarnation, self._plate.chip)
+            self.journal.sync()
+        else:
+            self.journal.begin_anew(raft.me, incarnation, self._plate.chip)
+            self.lost = None
+            self.codec.epoch = raft.epoch = 1
+            self.codec.seq = 0
+        self._plate.mark_born()
+        self.codec.incarnation = incarnation
+        raft.identity = identity(raft.me, incarnation)
+        raft.start(self._clock_ms())
+
+    def start(self):
+        """Begin; `step` from now on."""
+        self._started_ms = self._clock_ms()
+        if self.birth.state == BORN:
+            self.raft.start(self._started_ms)
+        self.birth.start(self._started_ms)
 
     def propose(self, command, answer):
         """Propose `command` (bytes) from this board; `answer(code, index, term)` is called once."""
+        self.raft.now_ms = self._clock_ms()
+        self.touched = True
         self.proposals.propose(command, answer)
 
-    def read(self, done):
+    def read(self, done, level=LINEARIZABLE):
         """`done(code)` is called once: if COMMITTED, the state machine may be read at once, and is
         no older than this call; what it must not be read for is in `raft.reads.Reads.begin`."""
-        self.reads.begin(done)
+        # Since the last step, a lease may have ended.
+        self.raft.now_ms = self._clock_ms()
+        self.touched = True
+        self.reads.begin(done, level)
 
-    def step(self, now_ms):
+    def step(self):
         """Do all that is due; return when to come back at the latest (ms), frames aside."""
         for _ in range(_FRAMES_A_STEP):
             length = self.radio.receive()
             if not length:
                 break
-            self._receive(length, now_ms)
+            # The clock is read after the radio: a frame that came during a stall must not meet a
+            # lease as it was before (rule 5).
+            if self._receive(length, self._clock_ms()):
+                self.touched = True
+        if self.touched or self._clock_ms() >= self._due_ms:  # most frames are for others
+            self.touched = False
+            self._due_ms = self._work()
+        return self._due_ms
+
+    def _work(self):
+        """What time, frames and the app have brought; return when there is more to do."""
         for _ in range(_ROUNDS_A_STEP):
-            self.raft.tick(now_ms)
-            self.proposals.tick()
+            now_ms = self._clock_ms()
+            deadline_ms = self._tick(now_ms)
             self._deliver()
-            if self.raft.deadline_ms() > now_ms:
+            if deadline_ms > now_ms:
                 break
-        return self.raft.deadline_ms()
+        return deadline_ms
+
+    def _tick(self, now_ms):
+        """Let time do its part; return when it has something to do again."""
+        raft = self.raft
+        self.birth.tick(now_ms)
+        if self.birth.takes_part():
+            raft.tick(now_ms)
+        else:
+            raft.now_ms = now_ms
+        self.proposals.tick()
+        birth_ms = self.birth.deadline_ms()
+        if not self.birth.takes_part():
+            return birth_ms
+        raft_ms = raft.deadline_ms()
+        return raft_ms if birth_ms is None else min(raft_ms, birth_ms)
 
     def _deliver(self):
         """The four duties of the core's contract, in their order."""
@@ -121,6 +240,7 @@ class Driver:
             outbox.drain_early(self._send)
         if raft.unsaved or raft.snapshot_unsaved:
             self._save()
+            raft.now_ms = self._clock_ms()  # writing takes time, and a lease may have ended in it
         if outbox.waiting:
             outbox.drain_late(self._send, not raft.unsaved)
         raft.apply_committed(self.proposals.on_applied)
@@ -131,7 +251,7 @@ class Driver:
     def _save(self):
         raft = self.raft
         if raft.snapshot_unsaved:
-            self.journal.rewrite(self.codec.epoch, raft.term, raft.vote, raft.snapshot, raft.log)
+            self.journal.rewrite(raft.term, raft.vote, raft.snapshot, raft.log)
         else:
             if raft.term != self._saved_term or raft.vote != self._saved_vote:
                 self.journal.hard_state(raft.term, raft.vote)
@@ -143,18 +263,26 @@ class Driver:
         raft.persisted()
 
     def _receive(self, length, now_ms):
+        """Handle one frame; True if it can have changed anything here."""
         message = self._message
         if self.codec.decode(self.radio.frame, length, message) is not None:
-            return
+            return False
         if message.src == self.codec.src:
             # Our own frame played back, or a clone of this board.
             self.refused["own"] += 1
-            return
+            return False
         if message.dst != self.codec.src and message.dst != EVERYONE:
-            return
+            return False
         kind = message.type
-        if kind == FORWARD:
-            if self._is_fresh(message, now_ms):
+        if kind == HELLO:
+            self.birth.on_hello(message, now_ms)
+        elif kind == WELCOME:
+            self.birth.on_welcome(message)
+        elif not self.birth.takes_part():
+            return False
+        elif kind == FORWARD:
+            # A command is protected by its session; whoever opens one must be there.
+            if message.kind != OPEN_SESSION or self._is_fresh(message, now_ms):
                 self.proposals.on_forward(message)
         elif kind == ORDER:
             if self._is_fresh(message, now_ms):
@@ -178,6 +306,7 @@ class Driver:
             self.raft.receive(message, now_ms)
             if message.src == self.raft.leader:
                 self._leader_rssi = self.radio.rssi
+        return True
 
     def _is_fresh(self, message, now_ms):
         if self.freshness.accept(message):
@@ -191,41 +320,51 @@ class Driver:
 
     def _obey(self, message):
         """Only the leader can; ACCEPTED says that it has begun."""
-        code = BAD_ORDER
+        code = ACCEPTED
         if message.order == ORDER_TRANSFER:
             try:
                 self.raft.transfer(message.member)
-                code = ACCEPTED
             except NotLeader:
                 code = NO_LEADER
             except ValueError:
                 code = NOT_A_VOTER
+        elif message.order not in _CHANGES:
+            code = BAD_ORDER
+        elif self.raft.role != LEADER:
+            code = NO_LEADER
+        else:
+            try:
+                membership.order(self.raft, message.member, _CHANGES[message.order])
+            except membership.NotNow:
+                code = NOT_NOW
+            except ValueError:
+                code = BAD_CHANGE
         asker = (message.src, message.incarnation, message.epoch, message.request)
         self.proposals.send_outcome(asker, code, 0, 0)
 
     def _on_poll(self, message, now_ms):
-        dst, request, offset = message.src, message.request, message.offset
-        if message.level != LINEARIZABLE:
-            self._send_status(dst, request, offset, now_ms)
+        dst, request, offset, part = message.src, message.request, message.offset, message.part
+        if message.level == STALE:
+            self._send_status(dst, request, part, offset, now_ms)
             return
         asker = (dst, message.incarnation, message.epoch, request)
 
         def done(code):
             if code == COMMITTED:
-                self._send_status(dst, request, offset, self.raft.now_ms)
+                self._send_status(dst, request, part, offset, self.raft.now_ms)
             else:
                 self.proposals.send_outcome(asker, code, 0, 0)
 
-        self.reads.begin(done, asker)
+        self.reads.begin(done, message.level, asker)
 
-    def _send_status(self, dst, request, offset, now_ms):
+    def _send_status(self, dst, request, part, offset, now_ms):
         raft = self.raft
-        image = self.machine.snapshot()
+        image = raft.configuration.encode() if part == MEMBERS else self.machine.snapshot()
         status = raft.outbox.late(STATUS, dst, raft.term)
         status.request = request
         status.role = raft.role
         status.leader = raft.leader
-        status.vote = raft.vote
+        status.vote = raft.vote & 0xFF
         status.last_index = raft.log.last_index
         status.last_term = raft.log.last_term
         status.durable_index = raft.durable_index
@@ -234,6 +373,7 @@ class Driver:
         status.digest = self._digest_now()
         status.uptime_s = (now_ms - self._started_ms) // 1000
         status.heap = self._heap_units()
+        status.part = part
         status.total = len(image)
         status.offset = min(offset, len(image))
         status.data = image[status.offset : status.offset + FREE_IN_STATUS]
@@ -251,7 +391,7 @@ class Driver:
             self.codec.drops["long"] += 1
             return
         if message.type == APPEND:
-            self.raft.append_seq = message.seq
+            self.raft.append_left(message.seq)
         self.radio.send(self._out_view[:length])
 
     def _heap_units(self):

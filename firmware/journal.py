@@ -26,10 +26,11 @@ _FOOT = const(5)
 _MARK = const(0x4D)
 _PAYLOAD_MAX = COMMAND_MAX + 32
 
-_HARD_STATE = const(1)  # term u32, vote u8: one record, so that they can never disagree
+_HARD_STATE = const(1)  # term u32, vote u32: one record, so that they can never disagree
 _ENTRY = const(2)  # index u32, term u32, kind u8, data; replaces everything from its index on
 _EPOCH = const(3)  # epoch u32: this boot's number
 _SNAPSHOT = const(4)  # index u32, term u32, total u16, offset u16, piece of the image
+_IDENTITY = const(5)  # id u8, incarnation u16, chip u32: whose journal this is
 _PIECE = const(160)
 
 
@@ -38,10 +39,11 @@ class JournalDamaged(Exception):
 
 
 class Recovered:
-    """What the journal holds: `term`, `vote`, `epoch`, `snapshot` (or None), and the `entries`
-    ((term, kind, data)) behind it."""
+    """What the journal holds: `identity` (id, incarnation, chip; None: nobody's), `term`, `vote`,
+    `epoch`, `snapshot` (or None), and the `entries` ((term, kind, data)) behind it."""
 
     def __init__(self):
+        self.identity = None
         self.term = 0
         self.vote = NOBODY
         self.epoch = 0
@@ -61,6 +63,8 @@ class Journal:
         self._store = store
         self._sequence = 0
         self._total = 0
+        self._identity = None
+        self._epoch = 0
         self._buf = bytearray(_HEAD + _PAYLOAD_MAX + _FOOT)
         self._view = memoryview(self._buf)
 
@@ -76,10 +80,12 @@ class Journal:
             self._restore(kind, payload, found, good)
             if not marked:
                 self._mark_again(good, kind, payload)
-                return found
+                size = 0
+                break
             good += size
         if size:
             self._store.cut(good)
+        self._identity, self._epoch = found.identity, found.epoch
         snapshot = found.snapshot
         if snapshot is not None:
             if len(snapshot.image) < self._total:
@@ -121,9 +127,11 @@ class Journal:
 
     def _restore(self, kind, payload, found, at):
         if kind == _HARD_STATE:
-            found.term, found.vote = unpack_from("<IB", payload)
+            found.term, found.vote = unpack_from("<II", payload)
         elif kind == _EPOCH:
             found.epoch = unpack_from("<I", payload)[0]
+        elif kind == _IDENTITY:
+            found.identity = unpack_from("<BHI", payload)
         elif kind == _ENTRY:
             index, term, entry_kind = unpack_from("<IIB", payload)
             place = index - (0 if found.snapshot is None else found.snapshot.index)
@@ -144,11 +152,18 @@ class Journal:
 
     def hard_state(self, term, vote):
         """Note term and vote."""
-        pack_into("<IB", self._buf, _HEAD, _counter(term), vote)
-        self._append(_HARD_STATE, 5)
+        pack_into("<II", self._buf, _HEAD, _counter(term), vote)
+        self._append(_HARD_STATE, 8)
+
+    def identity(self, member, incarnation, chip):
+        """Note whose journal this is."""
+        self._identity = (member, incarnation, chip)
+        pack_into("<BHI", self._buf, _HEAD, member, incarnation, chip)
+        self._append(_IDENTITY, 7)
 
     def epoch(self, epoch):
         """Note the number of this boot."""
+        self._epoch = epoch
         pack_into("<I", self._buf, _HEAD, _counter(epoch))
         self._append(_EPOCH, 4)
 
@@ -159,12 +174,22 @@ class Journal:
         self._buf[_HEAD + 9 : end] = entry[2]
         self._append(_ENTRY, end - _HEAD)
 
-    def rewrite(self, epoch, term, vote, snapshot, log):
+    def begin_anew(self, member, incarnation, chip):
+        """Put an empty journal of a new identity in the place of whatever is there; returns when
+        that is durable."""
+        self._store.begin()
+        self._sequence = 0
+        self.identity(member, incarnation, chip)
+        self.epoch(1)
+        self._store.finish()
+
+    def rewrite(self, term, vote, snapshot, log):
         """Put `snapshot` and the entries of `log` behind it in the place of all before; returns
         when that is durable. A power cut in between leaves what was there."""
         self._store.begin()
         self._sequence = 0
-        self.epoch(epoch)
+        self.identity(*self._identity)
+        self.epoch(self._epoch)
         self.hard_state(term, vote)
         image = snapshot.image
         for offset in range(0, max(len(image), 1), _PIECE):

@@ -43,8 +43,8 @@ def start():
         # A restart would not change the file: stay at the prompt, where mpremote can.
         print("raftnow: config:", error)
     except JournalDamaged as error:
-        # It has forgotten something that it promised: it must not vote, nor come back as itself.
-        print("raftnow: journal damaged, this board does not take part:", error)
+        # A restart would not change it, and a person may want to look at it.
+        print("raftnow: journal not usable, this board does not take part:", error)
     except Exception as error:
         log_crash(error)
         time.sleep_ms(_RESTART_AFTER_MS)
@@ -56,27 +56,30 @@ async def run_node(config):
     from firmware.driver import Driver
     from firmware.filestore import FileStore
     from firmware.journal import Journal
+    from firmware.nameplate import Nameplate
     from firmware.radio import Radio
-    from raft.intlist import IntList
 
     radio = Radio(config.channel)
+    clock = Clock()
     driver = Driver(
         config,
         radio,
         Journal(FileStore(JOURNAL)),
-        IntList(config.size),
+        config.new_machine(),
+        Nameplate(),
+        clock.now_ms,
         os.urandom,
         random_below,
         gc.mem_free,
     )
-    clock = Clock()
     poller = select.poll()
     poller.register(radio.espnow, select.POLLIN)
-    driver.start(clock.now_ms())
+    driver.start()
     print("raftnow: node %d, epoch %d, up" % (config.id, driver.codec.epoch))
+    if driver.lost:
+        print("raftnow: no vote until the leader lets this board in:", driver.lost)
     while True:
-        now_ms = clock.now_ms()
-        wait_ms = driver.step(now_ms) - clock.now_ms()
+        wait_ms = driver.step() - clock.now_ms()
         if wait_ms > 0:
             poller.poll(min(wait_ms, _TURN_MS))
         await asyncio.sleep_ms(0)

@@ -19,21 +19,33 @@ from raft.message import (
     CANDIDATE,
     COMMAND,
     COMMITTED,
+    CONFIGURATION,
     EVERYONE,
     FIRST_PC,
     FOLLOWER,
     GRANTED,
     LEADER,
     NOBODY,
+    NOOP,
+    OPEN_SESSION,
     OUTCOME,
     PRE,
     PRE_CANDIDATE,
     ROLE_NAMES,
+    SESSION_COMMAND,
     STATUS,
     SUCCESS,
     VOTE,
     VOTE_REQUEST,
 )
+from raft.sessions import HEAD_SIZE, KEY_SIZE
+
+# Entries that no client asked for, in words.
+OWN_ENTRIES = {
+    NOOP: "the leader's own first entry",
+    CONFIGURATION: "who belongs to the cluster",
+    OPEN_SESSION: "a client begins a session",
+}
 
 SILENT_MS = 1500  # many heartbeats: a healthy board acks or is polled far more often
 HEAP_UNIT = 64  # bytes, of the heap field
@@ -143,8 +155,9 @@ class Model:
         self._log = {}  # index: (term, kind, data), a contiguous piece of the leader's log
         self._log_term = None  # the term whose leader confirmed it
         self._matched = 0  # up to here that leader's log and ours are equal
-        self._states = {}  # applied index: (digest, values or None)
+        self._states = {}  # applied index: (digest, values or None, True if a board said so)
         self._replica = None  # (applied index, machine): follows what is committed
+        self._commands = deque(maxlen=STATES_MAX)  # (session, sequence) that it has applied
         self._raised = set()  # texts of alarms: each is raised once
 
     def leader(self):
@@ -391,8 +404,7 @@ class Model:
             text = "entry %d committed" % at
             if entry is not None:
                 text = "entry %d of term %d committed" % (at, entry[0])
-                if entry[1] != COMMAND:
-                    what = "the leader's own first entry"
+                what = OWN_ENTRIES.get(entry[1], what)
             self._event(now_ms, COMMIT, None, text + (": " + what if what else ""))
 
     def _advance(self, index):
@@ -404,22 +416,47 @@ class Model:
             if entry is None:
                 return ""
             before = list(machine.values)
-            done = entry[1] != COMMAND or machine.apply(entry[2]) == COMMITTED
+            done = self._apply(machine, entry)
             what = _change(before, machine.values) if done else "refused, nothing changed"
             self._replica = (at, machine)
-            self._know(at, machine.digest(), list(machine.values))
+            known = self._states.get(at)
+            if known is not None and known[0] != machine.digest():
+                self._replica = None  # a repeat that we could not know for one
+            elif known is None or known[1] is None:
+                self._remember(at, machine.digest(), list(machine.values), known is not None)
         return what
 
+    def _apply(self, machine, entry):
+        """Have the replica apply `entry`; False if it changed nothing. Which commands a session has
+        had before we came, nobody tells us: boards have the last word on what a state is."""
+        if entry[1] == COMMAND:
+            return machine.apply(entry[2]) == COMMITTED
+        if entry[1] != SESSION_COMMAND:
+            return True
+        key = entry[2][:KEY_SIZE]
+        if key in self._commands:
+            return False
+        self._commands.append(key)
+        return machine.apply(entry[2][HEAD_SIZE:]) == COMMITTED
+
     def _know(self, index, digest, values):
-        """Remember a state by its index. False: another one is known at this index, an alarm."""
+        """A board states what it has at `index`. False: another one said otherwise, an alarm."""
         known = self._states.get(index)
         if known is not None and known[0] != digest:
-            return False
+            if known[2]:
+                return False
+            self._replica = known = None
         if known is None or known[1] is None:
-            self._states[index] = (digest, values)
+            self._remember(index, digest, values, True)
+        elif not known[2]:
+            self._remember(index, digest, known[1], True)
+        return True
+
+    def _remember(self, index, digest, values, told):
+        """A state by its index; `told`: a board said so, else the replica came to it."""
+        self._states[index] = (digest, values, told)
         if len(self._states) > STATES_MAX:
             del self._states[min(self._states)]
-        return True
 
     def _ack(self, board, message, now_ms):
         self._role(board, FOLLOWER, now_ms)

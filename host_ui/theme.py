@@ -15,6 +15,7 @@ from raft.message import (
     APPEND,
     CHALLENGE,
     FORWARD,
+    HELLO,
     ORDER,
     OUTCOME,
     POLL,
@@ -27,6 +28,7 @@ from raft.message import (
     TIMEOUT_NOW,
     VOTE,
     VOTE_REQUEST,
+    WELCOME,
 )
 
 ORANGE = "#E69F00"
@@ -68,6 +70,8 @@ MARKS = {
     READ_INDEX: (CROSS, BLUE, "read index"),
     SNAPSHOT: (SQUARE, BLUE, "snapshot"),
     SNAPSHOT_ACK: (SQUARE, GREEN, "snapshot ack"),
+    HELLO: (DIAMOND, SKY, "hello"),
+    WELCOME: (DIAMOND, GREEN, "welcome"),
 }
 LOADED_APPEND = (DOT, BLUE, "entries")
 

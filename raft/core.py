@@ -14,13 +14,14 @@ Same state and same input give the same output: the only randomness is `random_b
 Everything enters by one door that compares terms once; the role changes only in `become_*`.
 """
 
-from raft import election, replication, snapshot
+from raft import election, membership, replication, snapshot
 from raft.log import Log
 from raft.message import (
     ACK,
     APPEND,
     CANDIDATE,
     COMMAND,
+    CONFIGURATION,
     COUNTER_LIMIT,
     FOLLOWER,
     LEADER,
@@ -32,8 +33,13 @@ from raft.message import (
     TIMEOUT_NOW,
     VOTE,
     VOTE_REQUEST,
+    const,
+    identity,
 )
 from raft.outbox import Outbox
+from raft.sessions import Sessions
+
+_SENT_KEPT = const(32)  # more than leave within a lease, heartbeats and bursts
 
 
 class NotLeader(Exception):
@@ -45,30 +51,33 @@ class Busy(Exception):
 
 
 class Raft:
-    """One voter.
+    """One member.
 
-    `me`: own id; `voters`: ids of all voters, own id among them; `machine`: the state machine;
-    `random_below(n)`: an integer of 0..n-1. Times are milliseconds that never wrap.
+    `me`: own id; `incarnation`: which board of that id this is; `first`: the Configuration that
+    counts until the log holds one (an empty one for a board that joins); `machine`: the state
+    machine; `random_below(n)`: an integer of 0..n-1. Times are milliseconds that never wrap.
     """
 
-    def __init__(self, me, voters, machine, settings, random_below):
-        if me not in voters:
-            raise ValueError("member %d is not among the voters %r" % (me, voters))
+    def __init__(self, me, incarnation, first, machine, settings, random_below):
         self.me = me
-        self.voters = tuple(sorted(voters))
-        self.peers = tuple(v for v in self.voters if v != me)
-        self.machine = machine
+        self.identity = identity(me, incarnation)
+        self.sessions = Sessions(machine)
         self.settings = settings
         self.random_below = random_below
         self.log = Log()
         self.outbox = Outbox()
         # Must be durable before anything is sent that depends on it (Figure 2, persistent state).
+        # `vote` is an identity: two boards of one id must not share a vote.
         self.term = 0
         self.vote = NOBODY
         self.unsaved = False
+        self.durable_term = 0
         self.durable_index = 0
-        self.snapshot = snapshot.Snapshot(0, 0, b"")
+        self.snapshot = snapshot.Snapshot(0, 0, b"", first)
         self.snapshot_unsaved = False
+        # The newest in the log, committed or not (thesis 4.1), and where it stands.
+        self.configuration = first
+        self.configuration_index = 0
         # May be lost (Figure 2, volatile state).
         self.role = FOLLOWER
         self.leader = NOBODY
@@ -77,9 +86,10 @@ class Raft:
         self.now_ms = 0
         self.election_at_ms = 0
         self.heard_leader_ms = 0
+        self.promised_until_ms = 0
         self.silent_until_ms = 0
         # Candidates: who granted. Leader: what each follower has, when to speak next, and whom it
-        # hands over to until when.
+        # hands over to until when. All by identity.
         self.granted = []
         self.followers = {}
         self.sent_index = 0
@@ -88,6 +98,12 @@ class Raft:
         self.heartbeat_at_ms = 0
         self.transfer_to = NOBODY
         self.transfer_until_ms = 0
+        self.lease_from_seq = 0  # only acks of AppendEntries behind it extend the lease...
+        self.lease_is_void = False  # ...unless it was given up, for the rest of the term
+        self.chips = {}  # id -> chip, as heard before the cluster was born
+        self.stranger = NOBODY  # id of a board that is no member, and answers us
+        self._sent_seq = [0] * _SENT_KEPT  # the AppendEntries that left last, and when
+        self._sent_ms = [0] * _SENT_KEPT
         # Follower: the snapshot that a leader is sending us, or None.
         self.incoming = None
 
@@ -97,10 +113,10 @@ class Raft:
         `taken` is the Snapshot that `entries` follow, or None. Raises ValueError if the state
         machine does not take its image.
         """
-        self.term = term
+        self.term = self.durable_term = term
         self.vote = vote
         if taken is not None:
-            self.machine.restore(taken.image)
+            snapshot.unpack(self, taken)
             self.snapshot = taken
             self.log.restart(taken.index, taken.term)
             self.commit_index = self.applied_index = taken.index
@@ -108,6 +124,12 @@ class Raft:
             self.log.append(entry)
         self.log.unstable_index = self.log.last_index + 1
         self.durable_index = self.log.last_index
+        self.find_configuration()
+
+    def find_configuration(self):
+        """The log was cut, restored or replaced: see which configuration counts now."""
+        index, newest = membership.find_newest(self, self.log.last_index)
+        membership.take_effect(self, index, newest)
 
     def start(self, now_ms):
         """Begin as follower (§5.2) at `now_ms`.
@@ -120,12 +142,29 @@ class Raft:
         self.become_follower(self.term, NOBODY)
         election.reset_timer(self)
 
+    def hold_back(self, until_ms):
+        """Do not stand before `until_ms`, unless a vote is asked for or a leader is heard first."""
+        election.reset_timer(self)
+        self.election_at_ms += until_ms - self.now_ms
+
+    @property
+    def machine(self):
+        """The state machine; entries reach it through `sessions`."""
+        return self.sessions.machine
+
     # The one door.
 
     def receive(self, message, now_ms):
         """Handle one authentic frame addressed to us or to everyone."""
         self.now_ms = now_ms
-        if message.type not in _HANDLERS or message.src not in self.peers:
+        if message.type not in _HANDLERS:
+            return
+        if message.type in _ANSWERS and not self.configuration.holds(message.sender):
+            # It has no say here, nor has its term: who was removed must not depose anybody. What
+            # leaders and candidates ask is another matter: they may be members in a configuration
+            # that has not come to us.
+            if self.role == LEADER:
+                self.stranger = message.src
             return
         if message.type == VOTE_REQUEST and election.is_bound(self, message.flags):
             # Not even its term counts: else a board that hears no leader would depose the one that
@@ -152,8 +191,12 @@ class Raft:
             return self.election_at_ms
         return min(self.election_at_ms, self.heartbeat_at_ms)
 
-    def propose(self, command):
-        """Append `command` (bytes) to the leader's log; return its index (§5.3).
+    def is_me(self, message):
+        """True if `message` is for this board, not for another one of the same id."""
+        return message.dst == self.me and message.dst_incarnation == self.identity >> 8
+
+    def propose(self, data, kind=COMMAND):
+        """Append an entry (bytes) to the leader's log; return its index (§5.3).
 
         Raises NotLeader, or Busy if `settings.window` entries wait already, or if leadership is
         being handed over: a log that grows would never let its successor catch up (thesis 3.10).
@@ -164,22 +207,25 @@ class Raft:
             raise Busy()
         if self.log.last_index - self.commit_index >= self.settings.window:
             raise Busy()
-        if self.log.size + len(command) > self.settings.log_bytes:
+        if self.log.size + len(data) > self.settings.log_bytes:
             raise Busy()
-        index = self.append_own(COMMAND, command)
+        index = self.append_own(kind, data)
         self.heartbeat_at_ms = self.now_ms
         return index
 
     def transfer(self, target):
-        """Hand leadership over to voter `target` (thesis 3.10), or try to for an election timeout.
+        """Hand leadership over to voter `target` (id; thesis 3.10), or try to for an election
+        timeout. The lease ends here, for the rest of the term.
 
         Raises NotLeader, or ValueError if `target` is no other voter.
         """
         if self.role != LEADER:
             raise NotLeader()
-        if target not in self.followers:
+        who = identity(target, self.configuration.find(target)[0])
+        if target == self.me or who not in self.configuration.voters:
             raise ValueError("board %d is no voter that could take over" % target)
-        self.transfer_to = target
+        self.lease_is_void = True
+        self.transfer_to = who
         self.transfer_until_ms = self.now_ms + self.settings.election_max_ms
         self.heartbeat_at_ms = self.now_ms
 
@@ -189,30 +235,74 @@ class Raft:
         if self.log.last_index + 1 >= COUNTER_LIMIT:
             raise OverflowError("the log index has reached 2**30: back up and start a new cluster")
         self.unsaved = True
-        return self.log.append((self.term, kind, data))
+        index = self.log.append((self.term, kind, data))
+        if kind == CONFIGURATION:
+            membership.take_effect(self, index, membership.decode(data))
+        return index
+
+    def new_follower(self):
+        return replication.Follower(self.now_ms)
+
+    def lately_heard(self, who):
+        """Leader: True if follower `who` (identity) was heard within an election timeout."""
+        follower = self.followers.get(who)
+        if follower is None:
+            return False
+        return self.now_ms - follower.heard_ms < self.settings.election_max_ms
+
+    def sent_at_ms(self, seq):
+        """When the AppendEntries of sequence `seq` left, None if that is long ago."""
+        place = seq % _SENT_KEPT
+        return self._sent_ms[place] if self._sent_seq[place] == seq else None
+
+    def lease_holds(self):
+        """True if no other board can have become leader yet (thesis 6.4.1; rule 5).
+
+        A majority has promised, in acks, to give no vote for `promise_ms` from when it received a
+        heartbeat: the lease begins when the oldest of these heartbeats was sent.
+        """
+        if self.role != LEADER or self.lease_is_void:
+            return False
+        since_ms = self.now_ms - self.settings.lease_ms
+        promised = 0
+        for who in self.configuration.voters:
+            if who == self.identity:
+                promised += 1
+            else:
+                follower = self.followers[who]
+                if follower.promised_seq > self.lease_from_seq and follower.promised_ms > since_ms:
+                    promised += 1
+        return promised >= self.majority()
 
     # What the driver reports back.
+
+    def append_left(self, seq):
+        """An AppendEntries leaves with sequence `seq`."""
+        self.append_seq = seq
+        self._sent_seq[seq % _SENT_KEPT] = seq
+        self._sent_ms[seq % _SENT_KEPT] = self.now_ms
 
     def persisted(self):
         """`term`, `vote` and the whole log are durable now."""
         self.unsaved = False
         self.snapshot_unsaved = False
         self.log.unstable_index = self.log.last_index + 1
+        self.durable_term = self.term
         self.durable_index = self.log.last_index
         if self.role == LEADER:
             replication.advance_commit(self)
 
     def apply_committed(self, applied):
-        """Apply what is committed, in order (§5.3); `applied(index, term, result)` hears of each.
+        """Apply what is committed, in order (§5.3); `applied(index, entry, result)` hears of each.
 
-        `result` is what the state machine returned, None for an entry that is not a command.
+        `result` is what became of it (raft.message, outcomes), None if it is no command.
         """
         while self.applied_index < self.commit_index:
             index = self.applied_index + 1
-            term, kind, data = self.log.entry(index)
-            result = self.machine.apply(data) if kind == COMMAND else None
+            entry = self.log.entry(index)
+            result = self.sessions.apply(index, entry[1], entry[2])
             self.applied_index = index
-            applied(index, term, result)
+            applied(index, entry, result)
         snapshot.take_if_due(self)
 
     # Roles.
@@ -239,7 +329,7 @@ class Raft:
         self.role = PRE_CANDIDATE
         self.leader = NOBODY
         self.granted.clear()
-        self.granted.append(self.me)
+        self.granted.append(self.identity)
         election.reset_timer(self)
 
     def become_candidate(self):
@@ -250,28 +340,36 @@ class Raft:
         self.role = CANDIDATE
         self.leader = NOBODY
         self.term += 1
-        self.vote = self.me
+        self.vote = self.identity
         self.unsaved = True
         self.granted.clear()
-        self.granted.append(self.me)
+        self.granted.append(self.identity)
         election.reset_timer(self)
 
     def become_leader(self):
-        """A majority granted. The no-op lets entries of older terms commit (§5.4.2, §8)."""
+        """A majority granted. Its first entry lets those of older terms commit (§5.4.2, §8): a
+        no-op, or the first configuration, so that boards that join later learn of it."""
         assert self.role == CANDIDATE
         self.role = LEADER
         self.leader = self.me
         self.granted.clear()
         self.followers.clear()
-        for peer in self.peers:
-            self.followers[peer] = replication.Follower(self.now_ms)
+        self.lease_is_void = False
+        self.stranger = NOBODY
         self.sent_index = self.log.last_index
-        self.append_own(NOOP, b"")
+        membership.take_effect(self, self.configuration_index, self.configuration)
+        if self.configuration_index:
+            self.append_own(NOOP, b"")
+        else:
+            self.append_own(CONFIGURATION, self.configuration.with_chips(self.chips).encode())
         self.heartbeat_at_ms = self.now_ms
 
     def majority(self):
-        return len(self.voters) // 2 + 1
+        return self.configuration.majority
 
+
+# What only a member may say.
+_ANSWERS = (ACK, VOTE, SNAPSHOT_ACK)
 
 _HANDLERS = {
     APPEND: replication.on_append,

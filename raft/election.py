@@ -2,6 +2,7 @@
 pre-votes (thesis 9.6), voters that stay with the leader they hear (thesis 4.2.3), handing over
 (thesis 3.10)."""
 
+from raft import membership
 from raft.message import (
     CANDIDATE,
     EVERYONE,
@@ -28,6 +29,10 @@ def campaign_if_due(raft):
     """No leader heard for an election timeout: stand (§5.2). A candidate repeats itself, because a
     broadcast is never retried by the radio."""
     if raft.now_ms >= raft.election_at_ms:
+        if not membership.may_stand(raft):
+            raft.become_follower(raft.term, NOBODY)
+            reset_timer(raft)
+            return
         raft.become_pre_candidate()
         _ask_for_votes(raft, PRE)
         _count(raft)
@@ -42,8 +47,9 @@ def _stand(raft, flags):
 
 
 def _count(raft):
-    """A majority of pre-votes makes a candidate (thesis 9.6), one of votes a leader (§5.2)."""
-    if len(raft.granted) < raft.majority():
+    """A majority of pre-votes makes a candidate (thesis 9.6), one of votes a leader (§5.2): of the
+    voters in the candidate's own configuration, itself only if it is one (thesis 4.2.2)."""
+    if membership.count(raft, raft.granted) < raft.majority():
         return
     if raft.role == PRE_CANDIDATE:
         _stand(raft, 0)
@@ -62,8 +68,9 @@ def _ask_for_votes(raft, flags):
 def is_bound(raft, flags):
     """True if no vote and no pre-vote may be given now, whoever asks.
 
-    After a reboot, because promises were forgotten; else while a leader is heard (thesis 4.2.3),
-    unless that leader itself hands over (thesis 3.10).
+    After a reboot, because promises were forgotten; else while a promise to a leader lasts, whose
+    lease may depend on it (thesis 6.4.1), and while one is heard (thesis 4.2.3), unless that leader
+    itself hands over (thesis 3.10): it has given up its lease before it ordered that.
     """
     if raft.now_ms < raft.silent_until_ms:
         return True
@@ -71,6 +78,8 @@ def is_bound(raft, flags):
         return False
     if raft.role == LEADER:
         return True  # it knows itself when it has lost its majority
+    if raft.now_ms < raft.promised_until_ms:
+        return True
     since_ms = raft.now_ms - raft.heard_leader_ms
     return raft.leader != NOBODY and since_ms < raft.settings.election_min_ms
 
@@ -82,27 +91,28 @@ def on_vote_request(raft, message):
         # 1. Reply false if the candidate's term is old (§5.1).
         message.term == raft.term
         # 2. One vote a term, first come first served (§5.2); a pre-vote is for the next term...
-        and (pre or raft.vote in (NOBODY, message.src))
+        and (pre or raft.vote in (NOBODY, message.sender))
         # ...and only for a log that holds all that is committed (§5.4.1).
         and raft.log.is_up_to_date(message.last_index, message.last_term)
     )
     if grant and not pre:
         if raft.vote == NOBODY:
-            raft.vote = message.src
+            raft.vote = message.sender
             raft.unsaved = True
         reset_timer(raft)
     answer = raft.outbox.late(VOTE, message.src, raft.term)
     answer.flags = (GRANTED if grant else 0) | pre
+    answer.dst_incarnation = message.incarnation
 
 
 def on_vote(raft, message):
     """RequestVote RPC, answer. Pre-votes count for nothing but pre-votes."""
-    if message.term != raft.term or message.dst != raft.me:
+    if message.term != raft.term or not raft.is_me(message):
         return
     if raft.role != (PRE_CANDIDATE if message.flags & PRE else CANDIDATE):
         return
-    if message.flags & GRANTED and message.src not in raft.granted:
-        raft.granted.append(message.src)
+    if message.flags & GRANTED and message.sender not in raft.granted:
+        raft.granted.append(message.sender)
         _count(raft)
 
 
@@ -114,4 +124,5 @@ def on_timeout_now(raft, message):
     """
     is_order = message.dst == raft.me and message.term == raft.term and message.src == raft.leader
     if is_order and raft.role == FOLLOWER and raft.now_ms >= raft.silent_until_ms:
-        _stand(raft, TRANSFER)
+        if membership.may_stand(raft):
+            _stand(raft, TRANSFER)

@@ -30,6 +30,8 @@ _LEAST = (0, 0x80, 0x800, 0x10000)  # first character that takes so many more by
 
 KEY_MAX = const(32)
 VALUE_MAX = const(128)
+DEFAULT_KEYS = const(64)
+DEFAULT_BYTES = const(4096)
 
 
 def set_command(key, value):
@@ -191,7 +193,7 @@ class KeyValue:
 
     name = "keyvalue"
 
-    def __init__(self, keys_max=64, bytes_max=4096):
+    def __init__(self, keys_max=DEFAULT_KEYS, bytes_max=DEFAULT_BYTES):
         if keys_max < 1 or not 1 <= bytes_max <= 0xFFFF:
             raise ValueError("a KeyValue has room for a key and for 1 to 65535 bytes")
         self.keys_max = keys_max

@@ -37,6 +37,8 @@ SNAPSHOT = const(13)
 SNAPSHOT_ACK = const(14)
 READ = const(15)
 READ_INDEX = const(16)
+HELLO = const(17)
+WELCOME = const(18)
 
 TYPE_NAMES = {
     APPEND: "AppendEntries",
@@ -55,11 +57,29 @@ TYPE_NAMES = {
     SNAPSHOT_ACK: "SnapshotAck",
     READ: "Read",
     READ_INDEX: "ReadIndex",
+    HELLO: "Hello",
+    WELCOME: "Welcome",
 }
 
 # Kinds of log entries: the low four bits of an entry's first byte on the air.
 NOOP = const(0)
 COMMAND = const(1)
+CONFIGURATION = const(2)  # raft.membership
+OPEN_SESSION = const(3)  # raft.sessions
+SESSION_COMMAND = const(4)
+KIND_MAX = const(4)
+
+# What a member is in a configuration.
+REMOVED = const(0)
+LEARNER = const(1)
+VOTER = const(2)
+MEMBER_NAMES = ("removed", "learner", "voter")
+
+# What a board says of itself in a HELLO (raft.birth).
+VIRGIN = const(0)
+READY = const(1)
+BORN = const(2)
+LOST = const(3)
 
 # Roles, as STATUS reports them.
 FOLLOWER = const(0)
@@ -70,17 +90,32 @@ ROLE_NAMES = ("follower", "candidate", "leader", "pre-candidate")
 
 # Flags of an ACK; of a VOTE; of a VOTE_REQUEST and its VOTE; of a VOTE_REQUEST.
 SUCCESS = const(1)
+PROMISED = const(2)
 GRANTED = const(1)
 PRE = const(2)
 TRANSFER = const(4)
 
-# How fresh the database of a STATUS must be (POLL).
+# How fresh a read must be: as applied here; no older than the question, by a majority's acks; the
+# same by the leader's lease, without a round trip.
 STALE = const(0)
 LINEARIZABLE = const(1)
+LEASE = const(2)
+
+# What a POLL asks for.
+DATABASE = const(0)
+MEMBERS = const(1)
 
 # What an ORDER asks of the leader.
 ORDER_TRANSFER = const(1)
-ORDER_TEXTS = {ORDER_TRANSFER: "hand leadership over"}
+ORDER_REMOVE = const(2)
+ORDER_PROMOTE = const(3)
+ORDER_DEMOTE = const(4)
+ORDER_TEXTS = {
+    ORDER_TRANSFER: "hand leadership over",
+    ORDER_REMOVE: "remove the board",
+    ORDER_PROMOTE: "make the board a voter",
+    ORDER_DEMOTE: "make the board a learner",
+}
 
 # What becomes of a proposal. From REJECTED on it is a certain no; after UNKNOWN the command may or
 # may not be applied.
@@ -90,7 +125,6 @@ UNKNOWN = const(3)
 REJECTED = const(16)
 NO_LEADER = const(16)
 BUSY = const(17)
-LOST = const(18)
 BAD_COMMAND = const(19)
 BAD_INDEX = const(20)
 BAD_SIZE = const(21)
@@ -101,6 +135,9 @@ FULL = const(25)
 
 NOT_A_VOTER = const(26)
 BAD_ORDER = const(27)
+NO_SESSION = const(28)
+BAD_CHANGE = const(29)
+NOT_NOW = const(30)
 
 OUTCOME_TEXTS = {
     ACCEPTED: "taken, not committed yet",
@@ -108,9 +145,11 @@ OUTCOME_TEXTS = {
     UNKNOWN: "unknown: the board heard no answer in time, the change may still be committed",
     NO_LEADER: "rejected: no leader was found in time, nothing was changed",
     BUSY: "rejected: no room for one more just now, or leadership is being handed over: try again",
-    LOST: "rejected: a new leader replaced the entry before it was committed",
     NOT_A_VOTER: "rejected: that board is no voter that could take over",
     BAD_ORDER: "rejected: this firmware does not know the order",
+    NO_SESSION: "rejected: the session is not open any more, the change was not applied",
+    BAD_CHANGE: "rejected: the members would not be fit to serve with that change",
+    NOT_NOW: "rejected: the members are being changed already, or the leader is new: try again",
     BAD_COMMAND: "rejected: the state machine does not know this command",
     BAD_INDEX: "rejected: the index is outside the list",
     BAD_SIZE: "rejected: a list only grows, to at most 1024 integers",
@@ -156,12 +195,31 @@ class Message:
         self.order = 0
         self.level = STALE
         self.member = NOBODY
+        self.part = DATABASE
+        self.kind = NOOP
         self.code = 0
         self.leader = NOBODY
         self.role = FOLLOWER
         self.vote = NOBODY
         self.uptime_s = 0
+        self.dst_incarnation = 0
+        self.state = VIRGIN
+        self.chip = 0
+        self.versions = 0
         self.offset = 0
         self.total = 0
         self.entries = []
         self.data = b""
+
+    @property
+    def sender(self):
+        """The identity of its sender: see `identity`."""
+        return self.incarnation << 8 | self.src
+
+
+def identity(member, incarnation):
+    """Who a board is, as one number: a board that lost its flash is another one, with the same id.
+
+    The low byte is the id; 0 is nobody.
+    """
+    return incarnation << 8 | member

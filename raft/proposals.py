@@ -1,13 +1,14 @@
 """Proposals on their way: from whoever asked a board to the leader, into the log, and back.
 
-    asked --> WAITING --> FORWARDED --> APPENDED --> COMMITTED | LOST
-                 |            |             |
-              NO_LEADER    UNKNOWN       UNKNOWN
+    asked --> WAITING --> HANDED OVER --> applied here: the outcome is known
+                 |             |
+             NO_LEADER      UNKNOWN
 
-The asker hears COMMITTED only when this board itself has applied the entry of that term at that
-index. A proposal is handed to one leader in one term, once: whoever lost it says UNKNOWN, for a
-second leader might append it a second time. NO_LEADER, BUSY, LOST and BAD_* mean that nothing was
-or will be changed.
+Every command belongs to a session (raft.sessions): of a PC, or the board's own. So it may be handed
+to one leader after the other, and is applied once. The asker hears COMMITTED only when this board
+itself has applied the command, by whichever entry. UNKNOWN says that nobody could tell in time:
+the command may yet be applied, once. NO_LEADER, BUSY and BAD_* mean that nothing was or will be
+changed.
 """
 
 from raft.core import Busy
@@ -18,115 +19,141 @@ from raft.message import (
     FIRST_PC,
     FORWARD,
     LEADER,
-    LOST,
     NO_LEADER,
+    NO_SESSION,
     NOBODY,
+    OPEN_SESSION,
     OUTCOME,
+    REJECTED,
+    SESSION_COMMAND,
     UNKNOWN,
     const,
 )
+from raft.sessions import HEAD_SIZE, KEY_SIZE, SESSIONS_MAX, WINDOW, client_name, head
 
 CAPACITY = const(16)
 RESEND_MS = const(100)
+RESEND_APPENDED_MS = const(500)  # it is in the leader's log: only a loss of leader changes that
 
 _WAITING = const(0)
-_FORWARDED = const(1)
-_APPENDED = const(2)
-_DONE = const(3)
+_HANDED_OVER = const(1)
+_DONE = const(2)
 
 
 class _Proposal:
-    def __init__(self, asker, command, answer, deadline_ms):
+    def __init__(self, kind, data, asker, answer, deadline_ms):
+        self.kind = kind
+        self.data = data  # of the entry; of our own session: only the command, until it has begun
+        self.own = False  # of our own session
+        self.sequence = 0
         self.asker = asker  # (src, incarnation, epoch, request), or None for the board's own app
-        self.command = command
         self.answer = answer  # own app: called as answer(code, index, term)
         self.state = _WAITING
         self.code = ACCEPTED
         self.index = 0
         self.term = 0
-        self.leader = NOBODY
-        self.request = 0  # our own number for it, when we forward it
-        self.resend_at_ms = 0
+        self.leader = NOBODY  # to whom it was handed over last...
+        self.leader_term = 0  # ...as leader of which term...
+        self.times = 0  # ...and to how many such leaders so far
+        self.request = 0
+        self.due_ms = 0
         self.deadline_ms = deadline_ms
 
 
+def _key(kind, data):
+    """What is the same in every copy of an entry, and in no other."""
+    return data[:KEY_SIZE] if kind == SESSION_COMMAND else data
+
+
 class Proposals:
-    """The proposals that one board has taken on: at most CAPACITY unfinished ones.
+    """The proposals that one board has taken on, CAPACITY at most.
 
     Finished ones are kept as long as there is room, to repeat their answer to an asker that did
-    not hear it; `_forgotten` holds the highest request forgotten of each asker, so that a very
-    late repeat is told UNKNOWN instead of being applied twice.
+    not hear it; whatever is asked again later is found in its session.
     """
 
     def __init__(self, raft):
         self.raft = raft
         self._proposals = []
-        self._forgotten = []  # [(src, incarnation, epoch), request], the lately changed last
-        self._applied = []  # (index, term, result) of the entries applied last
         self._request = 0
+        # Our own session: its id (0: none yet), and the number of its last command.
+        self._session = 0
+        self._sequence = 0
+        self._opening = None  # the proposal that opens it
+        self._turned_away = []  # [session, highest sequence] of PCs that heard a certain no
+        # Leader, in its present term: what it appended, and up to where it refused.
+        self._term = 0
+        self._appended = {}  # key -> index
+        self._refused = {}  # session -> highest sequence
 
     # What comes in.
 
     def propose(self, command, answer):
         """The board's own app asks; `answer(code, index, term)` is called once."""
-        self._take(None, command, answer)
+        proposal = _Proposal(SESSION_COMMAND, command, None, answer, self._deadline_ms())
+        proposal.own = True
+        self._take(proposal)
 
     def on_forward(self, message):
-        """A fresh FORWARD, from a PC or from a board that takes us for the leader."""
+        """A FORWARD: from a PC, or from a board that takes us for the leader. One that opens a
+        session must be fresh; a command is protected by its session."""
+        kind, data = message.kind, message.data
+        if kind not in (OPEN_SESSION, SESSION_COMMAND):
+            return
+        if kind == SESSION_COMMAND and len(data) < HEAD_SIZE:
+            return
         asker = (message.src, message.incarnation, message.epoch, message.request)
+        if message.src < FIRST_PC:
+            # No chains: a board forwards to the leader of one term, not to one that guesses. Who is
+            # not it stays silent; the board will ask the next.
+            if self.raft.role == LEADER and self.raft.term == message.term:
+                code, index = self._append_once(kind, data)
+                if code:
+                    self.send_outcome(asker, code, index, self.raft.term if index else 0)
+            return
         for proposal in self._proposals:
             if proposal.asker == asker:
                 self._tell(proposal)
                 return
-        for whose, request in self._forgotten:
-            if whose == asker[:3] and asker[3] <= request:
-                self.send_outcome(asker, UNKNOWN, 0, 0)
-                return
-        raft = self.raft
-        if message.src < FIRST_PC and (raft.role != LEADER or raft.term != message.term):
-            # No chains: a board forwards to the leader, not to another board that guesses; and to
-            # the leader of one term, so that a repeat on its way cannot be taken in a later one.
-            self.send_outcome(asker, self._no_leader(message.term), 0, 0)
+        proposal = _Proposal(kind, data, asker, None, self._deadline_ms())
+        if kind == SESSION_COMMAND and self._was_turned_away(data):
+            if not self._found_applied(proposal):
+                self.send_outcome(asker, BUSY, 0, 0)
             return
-        self._take(asker, message.data, None)
-
-    def _no_leader(self, term):
-        """NO_LEADER is a certain no. A board that may have led `term` and then rebooted forgot what
-        it appended, and its entry may be committed yet: then it is UNKNOWN."""
-        raft = self.raft
-        may_have_led = raft.term > term or raft.term == term and raft.vote == raft.me
-        return UNKNOWN if may_have_led else NO_LEADER
+        self._take(proposal)
 
     def on_outcome(self, message, epoch):
         """The leader's answer to what we forwarded in `epoch`, our present one."""
-        if message.heard_epoch != epoch:
+        if message.heard_epoch != epoch or not self.raft.is_me(message):
             return
         for proposal in self._proposals:
-            if proposal.state == _FORWARDED and proposal.request == message.request:
+            if proposal.state == _HANDED_OVER and proposal.request == message.request:
                 break
         else:
             return
-        if message.src != proposal.leader:
+        if message.src != proposal.leader or proposal.leader_term != message.term:
             return
-        if message.code >= NO_LEADER or message.code == UNKNOWN:
-            self._finish(proposal, message.code)
-        elif message.index and message.entry_term == proposal.term:
-            self._appended(proposal, message.index, message.entry_term)
+        if message.index:
+            # In its log, or applied there already: here it is to be applied, too.
+            proposal.index = message.index
+            proposal.term = message.entry_term
+            proposal.due_ms = self.raft.now_ms + RESEND_APPENDED_MS
+            if message.code == ACCEPTED:
+                self._tell(proposal)
+        elif message.code >= REJECTED:
+            self._refuse_or_wait(proposal, message.code)
 
-    def on_applied(self, index, term, result):
-        """This board has applied the entry of `term` at `index` (see Raft.apply_committed)."""
-        self._applied.append((index, term, result))
-        if len(self._applied) > CAPACITY:
-            self._applied.pop(0)
+    def on_applied(self, index, entry, code):
+        """This board has applied `entry` at `index` (see Raft.apply_committed)."""
+        term, kind, data = entry
+        if code is None:
+            return
+        key = _key(kind, data)
+        self._appended.pop(key, None)
         for proposal in self._proposals:
-            if proposal.index == index and proposal.code in (ACCEPTED, UNKNOWN):
-                self._outcome(proposal, term, result)
-
-    def _outcome(self, proposal, term, result):
-        if proposal.term != term:
-            self._finish(proposal, LOST)
-        else:
-            self._finish(proposal, COMMITTED if result is None else result)
+            if proposal.state != _DONE and proposal.kind == kind and not self._lacks_key(proposal):
+                if _key(kind, proposal.data) == key:
+                    self._outcome(proposal, code, index, term)
 
     def tick(self):
         """Do what is due at `raft.now_ms`."""
@@ -134,102 +161,220 @@ class Proposals:
         for proposal in self._proposals:
             if proposal.state == _DONE:
                 continue
-            if proposal.state == _WAITING:
-                if raft.leader != NOBODY:
+            if self._found_applied(proposal):
+                continue
+            if raft.now_ms >= proposal.deadline_ms:
+                self._finish(proposal, UNKNOWN if proposal.times else NO_LEADER)
+            elif raft.leader != NOBODY:
+                leads_anew = (raft.leader, raft.term) != (proposal.leader, proposal.leader_term)
+                if leads_anew or raft.now_ms >= proposal.due_ms:
                     self._hand_over(proposal)
-                elif raft.now_ms >= proposal.deadline_ms:
-                    self._finish(proposal, NO_LEADER)
-            elif 0 < proposal.index <= raft.applied_index or raft.now_ms >= proposal.deadline_ms:
-                # Applied without our seeing it: a snapshot took its place.
-                self._finish(proposal, UNKNOWN)
-            elif proposal.state == _FORWARDED:
-                if raft.term != proposal.term:
-                    self._finish(proposal, UNKNOWN)
-                elif raft.now_ms >= proposal.resend_at_ms:
-                    self._forward(proposal)
 
     def resend_to(self, leader):
         """`leader` has just learned that we are fresh: what waits for it goes out at once."""
         for proposal in self._proposals:
-            if proposal.state == _FORWARDED and proposal.leader == leader:
-                self._forward(proposal)
+            if proposal.state == _HANDED_OVER and proposal.leader == leader:
+                proposal.due_ms = self.raft.now_ms
 
     # Steps.
 
-    def _take(self, asker, command, answer):
-        deadline_ms = self.raft.now_ms + self.raft.settings.proposal_ms
-        proposal = _Proposal(asker, command, answer, deadline_ms)
-        if len(self._proposals) >= CAPACITY and not self._forget_one():
-            proposal.code = BUSY
-            if asker is not None:
-                # A repeat that is on its way may find room: not after this certain no.
-                self._note_forgotten(asker)
-            self._tell(proposal)
+    def _deadline_ms(self):
+        return self.raft.now_ms + self.raft.settings.proposal_ms
+
+    def _take(self, proposal):
+        room = CAPACITY + (1 if self._is_opening() else 0)
+        if len(self._proposals) >= room and not self._forget_one():
+            self._finish(proposal, BUSY)
             return
         self._proposals.append(proposal)
-        if self.raft.leader != NOBODY:
+        if self.raft.leader != NOBODY and not self._found_applied(proposal):
             self._hand_over(proposal)
-        self._tell(proposal)
+        if proposal.state != _DONE:
+            self._tell(proposal)
 
     def _forget_one(self):
         for proposal in self._proposals:
             if proposal.state == _DONE:
                 self._proposals.remove(proposal)
-                if proposal.asker is not None:
-                    self._note_forgotten(proposal.asker)
                 return True
         return False
 
-    def _note_forgotten(self, asker):
-        for noted in self._forgotten:
-            if noted[0] == asker[:3]:
-                self._forgotten.remove(noted)
-                noted[1] = max(noted[1], asker[3])
-                self._forgotten.append(noted)
+    def _turn_away(self, data):
+        """A copy of this command may be on its way: it must not be taken after a certain no."""
+        for noted in self._turned_away:
+            if noted[0] == _u32(data, 0):
+                noted[1] = max(noted[1], _u32(data, 4))
                 return
-        if len(self._forgotten) == CAPACITY:
-            self._forgotten.pop(0)
-        self._forgotten.append([asker[:3], asker[3]])
+        if len(self._turned_away) == SESSIONS_MAX:
+            self._turned_away.pop(0)
+        self._turned_away.append([_u32(data, 0), _u32(data, 4)])
+
+    def _was_turned_away(self, data):
+        for session, sequence in self._turned_away:
+            if session == _u32(data, 0):
+                return _u32(data, 4) <= sequence
+        return False
+
+    def _lacks_key(self, proposal):
+        return proposal.own and not proposal.sequence
+
+    def _found_applied(self, proposal):
+        """True if its outcome is known here: it came a second time, or a snapshot brought it."""
+        data = proposal.data
+        if proposal.kind == OPEN_SESSION:
+            if not self.raft.sessions.of_client(data):
+                return False
+            self._finish(proposal, COMMITTED)
+            return True
+        if self._lacks_key(proposal):
+            return False
+        code, index = self.raft.sessions.outcome(_u32(data, 0), _u32(data, 4))
+        if code in (0, NO_SESSION):
+            return False
+        self._outcome(proposal, code, index, self.raft.log.term_at(index) or 0)
+        return True
 
     def _hand_over(self, proposal):
         raft = self.raft
-        if raft.role != LEADER:
+        if self._lacks_key(proposal) and not self._give_number(proposal):
+            return
+        if raft.role == LEADER:
+            code, index = self._append_once(proposal.kind, proposal.data)
+            if not code:
+                return
+            self._note_leader(proposal)
+            if index:
+                proposal.index = index
+                proposal.term = raft.term
+            elif code >= REJECTED:
+                self._refuse_or_wait(proposal, code)
+            return
+        self._note_leader(proposal)
+        forward = raft.outbox.late(FORWARD, proposal.leader, raft.term)
+        forward.request = proposal.request
+        forward.kind = proposal.kind
+        forward.data = proposal.data
+
+    def _note_leader(self, proposal):
+        raft = self.raft
+        proposal.state = _HANDED_OVER
+        proposal.due_ms = raft.now_ms + RESEND_MS
+        if (proposal.leader, proposal.leader_term) != (raft.leader, raft.term):
+            proposal.leader = raft.leader
+            proposal.leader_term = raft.term
+            proposal.times += 1
             self._request += 1
             proposal.request = self._request
-            proposal.state = _FORWARDED
-            proposal.leader = raft.leader
-            proposal.term = raft.term
-            self._forward(proposal)
+
+    def _give_number(self, proposal):
+        """Give a command of our own its place in our session; False while there is none."""
+        raft = self.raft
+        client = client_name(raft.me, raft.identity >> 8, raft.epoch)
+        if not self._session:
+            self._session = raft.sessions.of_client(client)
+            self._sequence = 0
+        if not self._session:
+            self._begin_session(client)
+            return False
+        oldest = self._sequence + 1
+        for other in self._proposals:
+            if other.sequence and other.state != _DONE:
+                if _u32(other.data, 0) == self._session:
+                    oldest = min(oldest, other.sequence)
+        if self._sequence + 1 - oldest >= WINDOW:
+            return False
+        self._sequence += 1
+        proposal.sequence = self._sequence
+        waiting = self._sequence - oldest
+        proposal.data = head(self._session, self._sequence, waiting) + proposal.data
+        return True
+
+    def _is_opening(self):
+        return self._opening is not None and self._opening.state != _DONE
+
+    def _begin_session(self, client):
+        if self._is_opening():
             return
-        code = raft.machine.check(proposal.command)
-        if code != COMMITTED:
-            self._finish(proposal, code)
-            return
+        self._opening = _Proposal(OPEN_SESSION, client, None, None, self._deadline_ms())
+        self._proposals.append(self._opening)
+        self._hand_over(self._opening)
+
+    def _append_once(self, kind, data):
+        """Leader: append it unless it is here already; (outcome, index), index 0: not in the log;
+        (0, 0): this cannot be told yet, ask again."""
+        raft = self.raft
+        if raft.term != self._term:
+            self._term = raft.term
+            self._appended.clear()
+            self._refused.clear()
+        key = _key(kind, data)
+        if key in self._appended:
+            return ACCEPTED, self._appended[key]
+        if kind == OPEN_SESSION:
+            known = raft.sessions.of_client(data)
+            return (COMMITTED, known) if known else self._append(kind, data, key)
+        number, sequence = _u32(data, 0), _u32(data, 4)
+        code, index = raft.sessions.outcome(number, sequence)
+        if code == NO_SESSION and number > raft.applied_index:
+            return 0, 0  # its session may be opened by an entry that is not applied yet
+        if code:
+            return code, index
+        if raft.transfer_to != NOBODY:
+            return 0, 0  # the next leader will take it
+        if sequence <= self._refused.get(number, 0):
+            return BUSY, 0
+        code = raft.machine.check(data[HEAD_SIZE:])
+        if code == COMMITTED:
+            code, index = self._append(kind, data, key)
+        if code >= REJECTED:
+            # A copy that is on its way must not be taken after this certain no.
+            self._refused[number] = sequence
+        return code, index
+
+    def _append(self, kind, data, key):
         try:
-            index = raft.propose(proposal.command)
+            index = self.raft.propose(data, kind)
         except Busy:
-            self._finish(proposal, BUSY)
-            return
-        self._appended(proposal, index, raft.term)
+            return BUSY, 0
+        self._appended[key] = index
+        return ACCEPTED, index
 
-    def _forward(self, proposal):
-        proposal.resend_at_ms = self.raft.now_ms + RESEND_MS
-        forward = self.raft.outbox.late(FORWARD, proposal.leader, self.raft.term)
-        forward.request = proposal.request
-        forward.data = proposal.command
+    def _refuse_or_wait(self, proposal, code):
+        """The leader did not take it. That is a certain no if nobody else can have taken it."""
+        if proposal.times == 1:
+            self._no(proposal, code)
 
-    def _appended(self, proposal, index, term):
-        proposal.state = _APPENDED
+    def _outcome(self, proposal, code, index, term):
         proposal.index = index
         proposal.term = term
-        for applied in self._applied:
-            if applied[0] == index:
-                # Committed and applied here before the leader's answer was heard.
-                self._outcome(proposal, applied[1], applied[2])
+        if code != NO_SESSION:
+            self._finish(proposal, code)
+        elif proposal.times == 1:
+            self._no(proposal, code)
+        else:
+            # An earlier copy may have been applied before the session was closed.
+            self._finish(proposal, UNKNOWN)
+
+    def _no(self, proposal, code):
+        if code != NO_SESSION or not proposal.own:
+            self._finish(proposal, code)
+            return
+        # Our session made room for others: the same command, in a new one.
+        if self._session == _u32(proposal.data, 0):
+            self._session = 0
+        proposal.data = proposal.data[HEAD_SIZE:]
+        proposal.sequence = proposal.index = proposal.term = proposal.times = 0
+        proposal.leader = NOBODY
+        proposal.state = _WAITING
 
     def _finish(self, proposal, code):
         proposal.state = _DONE
         proposal.code = code
+        if proposal.kind == OPEN_SESSION and code == COMMITTED:
+            # Its id, which is not the index of a second entry that opened it.
+            proposal.index = self.raft.sessions.of_client(proposal.data)
+        if code >= REJECTED and proposal.asker is not None and proposal.kind == SESSION_COMMAND:
+            self._turn_away(proposal.data)
         self._tell(proposal)
 
     def _tell(self, proposal):
@@ -243,9 +388,14 @@ class Proposals:
     def send_outcome(self, asker, code, index, term):
         """Tell `asker` (src, incarnation, epoch, request) what became of what it asked for."""
         outcome = self.raft.outbox.late(OUTCOME, asker[0], self.raft.term)
+        outcome.dst_incarnation = asker[1]
         outcome.heard_epoch = asker[2]
         outcome.request = asker[3]
         outcome.code = code
         outcome.index = index
         outcome.entry_term = term
         outcome.leader = self.raft.leader
+
+
+def _u32(data, at):
+    return data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24

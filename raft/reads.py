@@ -8,12 +8,16 @@ that it sent after the read came in. The index is the highest that it has sent i
 commit index: a follower may have told a client already of an entry that this leader does not know
 to be committed (docs/protocol.md, rule 6). A follower asks the leader for such an index, and waits
 until it has applied so far. A read changes nothing, so all of it may be repeated freely.
+
+With a lease the leader need not ask: a majority has promised to elect nobody for a while (rule 5).
 """
 
 from raft.message import (
     BUSY,
     COMMITTED,
     LEADER,
+    LEASE,
+    LINEARIZABLE,
     NO_LEADER,
     NOBODY,
     READ,
@@ -31,7 +35,8 @@ _CONFIRMED = const(3)
 
 
 class _Read:
-    def __init__(self, asker, done, deadline_ms):
+    def __init__(self, asker, level, done, deadline_ms):
+        self.level = level
         self.asker = asker  # (src, epoch, request) of a board, or None if this board was asked
         self.done = done
         self.key = None
@@ -53,9 +58,13 @@ class Reads:
         self._reads = []
         self._request = 0
 
-    def begin(self, done, key=None):
+    def begin(self, done, level=LINEARIZABLE, key=None):
         """`done(code)` is called once: COMMITTED when the state machine may be read here, at once
         and only then; NO_LEADER if none confirmed it in `settings.proposal_ms`; BUSY.
+
+        LINEARIZABLE and LEASE promise the same: nothing that was acknowledged to anybody before
+        this call is missing. LEASE saves the leader's round trip, and relies on clocks that run
+        apart by at most `settings.drift_percent`.
 
         `key` tells a repeated question, which is dropped while the first is under way.
         """
@@ -64,7 +73,7 @@ class Reads:
         if len(self._reads) >= CAPACITY:
             done(BUSY)
             return
-        read = _Read(None, done, self.raft.now_ms + self.raft.settings.proposal_ms)
+        read = _Read(None, level, done, self.raft.now_ms + self.raft.settings.proposal_ms)
         read.key = key
         self._reads.append(read)
         self.tick()
@@ -72,12 +81,13 @@ class Reads:
     def on_read(self, message):
         """A board asks the leader. What cannot be taken is dropped: it asks again."""
         raft = self.raft
-        if raft.role != LEADER or message.src not in raft.followers:
+        if raft.role != LEADER or message.sender not in raft.followers:
             return
         asker = (message.src, message.epoch, message.request)
         if len(self._reads) >= CAPACITY or any(read.asker == asker for read in self._reads):
             return
-        self._reads.append(_Read(asker, None, raft.now_ms + raft.settings.election_max_ms))
+        deadline_ms = raft.now_ms + raft.settings.election_max_ms
+        self._reads.append(_Read(asker, message.level, None, deadline_ms))
         self.tick()
 
     def on_read_index(self, message, epoch):
@@ -137,13 +147,16 @@ class Reads:
         # must commit in its own term first (thesis 6.4, step 1).
         read.index = raft.sent_index
         read.after_seq = raft.append_seq
+        if read.level == LEASE and raft.lease_holds():
+            read.state = _CONFIRMED
+            return
         raft.heartbeat_at_ms = raft.now_ms
 
     def _still_leads(self, read):
         raft = self.raft
-        heard = 1
-        for follower in raft.followers.values():
-            if follower.heard_seq > read.after_seq:
+        heard = 0
+        for who in raft.configuration.voters:
+            if who == raft.identity or raft.followers[who].heard_seq > read.after_seq:
                 heard += 1
         return heard >= raft.majority()
 
@@ -158,6 +171,7 @@ class Reads:
         read.resend_at_ms = raft.now_ms + RESEND_MS
         message = raft.outbox.late(READ, raft.leader, raft.term)
         message.request = read.request
+        message.level = read.level
 
     def _answer(self, read):
         message = self.raft.outbox.late(READ_INDEX, read.asker[0], self.raft.term)

@@ -5,9 +5,20 @@ advances on send. It goes back for nobody: a follower that lacks the entry befor
 (an ack without SUCCESS), and gets what it misses in frames of its own.
 """
 
-from raft import snapshot
+from raft import membership, snapshot
 from raft.election import reset_timer
-from raft.message import ACK, APPEND, EVERYONE, FOLLOWER, LEADER, NOBODY, SUCCESS, TIMEOUT_NOW
+from raft.message import (
+    ACK,
+    APPEND,
+    CONFIGURATION,
+    EVERYONE,
+    FOLLOWER,
+    LEADER,
+    NOBODY,
+    PROMISED,
+    SUCCESS,
+    TIMEOUT_NOW,
+)
 from raft.wire import FREE_IN_APPEND, entry_size
 
 
@@ -18,6 +29,9 @@ class Follower:
         self.match_index = 0
         self.heard_ms = now_ms  # last ack of this term
         self.heard_seq = 0  # the newest of our AppendEntries that it has answered in it
+        self.promised_seq = 0  # ...whose promise it has given...
+        self.promised_ms = 0  # ...and when that one left
+        self.caught_up_ms = None  # since when it lags but a little
         self.behind = False  # gets frames of its own until it has caught up with the broadcast
         self.repair_at_ms = 0  # not before: a repair is on its way...
         self.repair_index = 0  # ...whose entries begin behind this index...
@@ -37,18 +51,18 @@ def lead(raft):
         # It leads nobody, or nobody whom it hears: another may (thesis 6.2, CheckQuorum).
         raft.become_follower(raft.term, NOBODY)
         return
+    membership.tend(raft)
     raft.heartbeat_at_ms = raft.now_ms + raft.settings.heartbeat_ms
-    _speak(raft)
+    speak(raft)
     if raft.transfer_to != NOBODY:
         _hand_over(raft)
 
 
 def _hears_majority(raft):
     """True if a majority, the leader included, was heard within an election timeout."""
-    since_ms = raft.now_ms - raft.settings.election_max_ms
-    heard = 1
-    for peer in raft.peers:
-        if raft.followers[peer].heard_ms > since_ms:
+    heard = 0
+    for who in raft.configuration.voters:
+        if who == raft.identity or raft.lately_heard(who):
             heard += 1
     return heard >= raft.majority()
 
@@ -59,10 +73,10 @@ def _hand_over(raft):
     if raft.now_ms >= raft.transfer_until_ms:
         raft.transfer_to = NOBODY
     elif raft.followers[raft.transfer_to].match_index == raft.log.last_index:
-        raft.outbox.late(TIMEOUT_NOW, raft.transfer_to, raft.term)
+        raft.outbox.late(TIMEOUT_NOW, raft.transfer_to & 0xFF, raft.term)
 
 
-def _speak(raft):
+def speak(raft):
     """Broadcast what is new, or an empty AppendEntries as heartbeat (§5.2)."""
     # `propose` bounds what may wait for a majority. What a leader inherited may be more, with a
     # commit index of 0 after a power cycle: its no-op must go out all the same.
@@ -76,14 +90,16 @@ def _speak(raft):
 def _send_append(raft, dst, prev_index, limit):
     """One AppendEntries with the entries behind `prev_index` that fit; return the last one's index.
 
-    It may leave before our own write, unless that is our vote or term.
+    It may leave before our own write (thesis 10.2.1), but not before our term and vote are durable:
+    a lone voter stands and leads in one step.
     """
-    message = raft.outbox.early(APPEND, dst, raft.term)
+    queue = raft.outbox.early if raft.durable_term == raft.term else raft.outbox.late
+    message = queue(APPEND, dst, raft.term)
     message.prev_index = prev_index
     message.prev_term = raft.log.term_at(prev_index)
     message.commit_index = raft.commit_index
     message.durable_index = raft.durable_index
-    message.promise_ms = 0
+    message.promise_ms = raft.settings.promise_ms
     free = FREE_IN_APPEND
     term = raft.term
     index = prev_index
@@ -102,18 +118,25 @@ def on_ack(raft, message):
     """AppendEntries RPC, answer. Acks come late, twice and out of order; none may do harm."""
     if raft.role != LEADER or message.term != raft.term or message.dst != raft.me:
         return
-    follower = raft.followers[message.src]
+    follower = raft.followers[message.sender]
     if message.heard_epoch == raft.epoch and message.heard_seq > follower.heard_seq:
         # Only the answer to something newer shows that it hears us still: acks can be played back.
         follower.heard_seq = message.heard_seq
         follower.heard_ms = raft.now_ms
+        sent_ms = raft.sent_at_ms(message.heard_seq)
+        if message.flags & PROMISED and sent_ms is not None:
+            follower.promised_seq = message.heard_seq
+            follower.promised_ms = sent_ms
     if message.flags & SUCCESS:
         if follower.match_index < message.index <= raft.log.last_index:
             follower.match_index = message.index
             follower.repair_at_ms = raft.now_ms
             advance_commit(raft)
-            if raft.transfer_to == message.src:
+            if raft.role != LEADER:
+                return  # its own removal is committed
+            if raft.transfer_to == message.sender:
                 raft.heartbeat_at_ms = raft.now_ms
+        membership.note_progress(raft, follower)
         if message.index >= follower.joins_at:
             # What was broadcast since the repair follows on it, and is on its way.
             follower.behind = False
@@ -160,12 +183,29 @@ def _repair(raft, dst, follower, prev_index):
 def advance_commit(raft):
     """Leader: an index is committed when a majority holds it durably, and its entry is of the
     current term (§5.3, §5.4.2): an older one could still be replaced, Figure 8."""
-    matched = sorted([f.match_index for f in raft.followers.values()] + [raft.durable_index])
+    matched = []
+    for who in raft.configuration.voters:
+        mine = who == raft.identity
+        matched.append(raft.durable_index if mine else raft.followers[who].match_index)
+    matched.sort()
     index = matched[len(matched) - raft.majority()]
     if index > raft.commit_index and raft.log.term_at(index) == raft.term:
         raft.commit_index = index
         # Followers wait for this news to answer their clients.
         raft.heartbeat_at_ms = raft.now_ms
+        _step_down_if_removed(raft)
+
+
+def _step_down_if_removed(raft):
+    """The leader's own removal is committed (thesis 4.2.2): let the voter that has most take over,
+    or the others would notice only after an election timeout."""
+    voters = raft.configuration.voters
+    if raft.identity in voters or raft.commit_index < raft.configuration_index:
+        return
+    successor = max(voters, key=lambda who: raft.followers[who].match_index)
+    speak(raft)
+    raft.outbox.late(TIMEOUT_NOW, successor & 0xFF, raft.term)
+    raft.become_follower(raft.term, NOBODY)
 
 
 # The follower's side.
@@ -182,6 +222,9 @@ def on_append(raft, message):
         # A candidate that hears the term's leader returns to follower (§5.2).
         raft.become_follower(message.term, message.src)
     raft.heard_leader_ms = raft.now_ms
+    if message.promise_ms <= raft.settings.promise_ms:
+        # After a reboot no more than that is kept: nothing longer is promised (rule 5).
+        raft.promised_until_ms = raft.now_ms + message.promise_ms
     reset_timer(raft)
     index = message.prev_index
     skip = raft.log.base_index - index
@@ -198,6 +241,7 @@ def on_append(raft, message):
         agreed = raft.log.last_index_not_above(message.prev_index, message.prev_term)
         _answer(raft, message, 0, agreed, raft.log.term_at(agreed))
         return
+    cut = False
     for entry in message.entries:
         index += 1
         term = raft.log.term_at(index)
@@ -207,16 +251,22 @@ def on_append(raft, message):
             raft.log.truncate(index)
             raft.durable_index = min(raft.durable_index, index - 1)
             term = None
+            cut = True
         if term is None:
             # 4. Append what is new (§5.3).
             raft.log.append(entry)
             raft.unsaved = True
+            cut = cut or entry[1] == CONFIGURATION
+    if cut:
+        raft.find_configuration()
     # 5. Commit only as far as this frame has proven the logs equal (§5.3).
     raft.commit_index = max(raft.commit_index, min(message.commit_index, index))
     _answer(raft, message, SUCCESS, index, 0)
 
 
 def _answer(raft, message, flags, index, entry_term):
+    if message.term == raft.term and message.promise_ms <= raft.settings.promise_ms:
+        flags |= PROMISED
     answer = raft.outbox.late(ACK, message.src, raft.term)
     answer.heard_epoch = message.epoch
     answer.heard_seq = message.seq

@@ -7,8 +7,14 @@ class Settings:
     an outcome before it answers UNKNOWN; `window`: entries that may wait for a majority;
     `log_bytes`: data that the log may hold; `snapshot_entries`: applied entries after which a
     snapshot stands for them (§7); `keep_entries`: how many of them stay for boards that lag a
-    little. `promise_ms`, the longest that a voter may promise to withhold votes (thesis 4.2.3,
-    6.4.1) and so the time after a reboot in which it grants none, is `election_min_ms`.
+    little. `drift_percent`: how far two boards' clocks may run apart; `planned_voters`: odd;
+    `promote_ms`: a learner that was caught up so long may vote; `remove_ms`: a voter that was
+    silent so long makes room for one; `gather_ms`: a new cluster waits at most so long for all of
+    its first boards.
+
+    `promise_ms`, the longest that a voter may promise to withhold votes (thesis 4.2.3, 6.4.1) and
+    so the time after a reboot in which it grants none, is `election_min_ms`. A lease on such a
+    promise lasts `lease_ms` on the leader's clock.
 
     Raises ValueError, with a sentence that says what to change, if they do not fit together.
     """
@@ -23,6 +29,11 @@ class Settings:
         log_bytes=8192,
         snapshot_entries=64,
         keep_entries=16,
+        drift_percent=2,
+        planned_voters=5,
+        promote_ms=60_000,
+        remove_ms=600_000,
+        gather_ms=10_000,
     ):
         if not 0 < election_min_ms < election_max_ms <= 60000:
             raise ValueError(
@@ -42,12 +53,22 @@ class Settings:
         self.election_max_ms = election_max_ms
         # No shorter than any election timeout may be, or it would delay elections.
         self.promise_ms = election_min_ms
+        if not 0 <= drift_percent <= 50:
+            raise ValueError("drift_percent is 0 to 50")
+        # Both ends count whole milliseconds: one is lost to that.
+        self.lease_ms = (self.promise_ms - 1) * (100 - drift_percent) // 100
         self.heartbeat_ms = heartbeat_ms
         self.proposal_ms = proposal_ms
         if log_bytes < 1024:
             raise ValueError("log_bytes must be at least 1024")
         if snapshot_entries < 1 or keep_entries < 0:
             raise ValueError("snapshot_entries must be at least 1, keep_entries at least 0")
+        if planned_voters < 1 or planned_voters % 2 == 0:
+            raise ValueError("planned_voters is odd: an even number bears no more deaths")
+        self.planned_voters = planned_voters
+        self.promote_ms = promote_ms
+        self.remove_ms = remove_ms
+        self.gather_ms = gather_ms
         self.window = window
         self.log_bytes = log_bytes
         self.snapshot_entries = snapshot_entries

@@ -4,22 +4,71 @@ A snapshot goes out in chunks that fit a frame, one at a time: the receiver name
 it wants next, so that lost, repeated and reordered chunks do no harm, and a board that rebooted in
 the middle simply wants 0 again. A board keeps sending the snapshot it began with, even if it takes
 a newer one meanwhile.
+
+    image   length u16, configuration | length u16, sessions | the state machine's bytes
+
+The configuration is that of the snapshot's index, and the sessions belong to it: without them a
+retry could be applied twice (redisraft #568), with later ones a board could believe in members that
+no log has (etcd #11510).
 """
 
 from binascii import crc32
+from struct import pack_into
 
-from raft import election
+from raft import election, membership
 from raft.message import LEADER, SNAPSHOT, SNAPSHOT_ACK
 from raft.wire import FREE_IN_SNAPSHOT
 
 
 class Snapshot:
-    """State after the entry of `term` at `index`; `image` are the state machine's bytes."""
+    """State after the entry of `term` at `index`; `image`: its bytes; `configuration`: the one in
+    it, as soon as somebody has unpacked or packed it."""
 
-    def __init__(self, index, term, image):
+    def __init__(self, index, term, image, configuration=None):
         self.index = index
         self.term = term
         self.image = image
+        self.configuration = configuration
+
+
+def pack(raft):
+    """A Snapshot of what `raft` has applied."""
+    configuration = membership.find_newest(raft, raft.applied_index)[1]
+    parts = []
+    for part in (configuration.encode(), raft.sessions.snapshot()):
+        length = bytearray(2)
+        pack_into("<H", length, 0, len(part))
+        parts.append(length)
+        parts.append(part)
+    parts.append(raft.machine.snapshot())
+    term = raft.log.term_at(raft.applied_index)
+    return Snapshot(raft.applied_index, term, b"".join(parts), configuration)
+
+
+def unpack(raft, snapshot):
+    """Put what `snapshot` holds into `raft`'s state machine and sessions.
+
+    Raises ValueError, and changes nothing, if its image is none of theirs.
+    """
+    image = snapshot.image
+    configuration, at = _part(image, 0)
+    sessions, at = _part(image, at)
+    configuration = membership.decode(configuration)
+    sessions = raft.sessions.read(sessions)
+    raft.machine.restore(image[at:])
+    raft.sessions.take_over(sessions)
+    snapshot.configuration = configuration
+
+
+def _part(image, at):
+    """(bytes, where they end) of the part of an image that begins at `at`."""
+    start = at + 2
+    if start > len(image):
+        raise ValueError("the snapshot is too short")
+    end = start + (image[at] | image[at + 1] << 8)
+    if end > len(image):
+        raise ValueError("the snapshot is too short")
+    return image[start:end], end
 
 
 class Incoming:
@@ -56,8 +105,7 @@ def take_if_due(raft):
     full = log.size >= settings.log_bytes // 2 and applied > 0
     if applied < settings.snapshot_entries + settings.keep_entries and not full:
         return
-    term = log.term_at(raft.applied_index)
-    raft.snapshot = Snapshot(raft.applied_index, term, raft.machine.snapshot())
+    raft.snapshot = pack(raft)
     raft.snapshot_unsaved = True
     keep_from = raft.applied_index - (0 if full else settings.keep_entries)
     if applied < 2 * settings.snapshot_entries and not full:
@@ -79,7 +127,7 @@ def send_chunk(raft, dst, follower, offset):
     snapshot = follower.snapshot
     follower.snapshot_offset = offset
     follower.repair_at_ms = raft.now_ms + raft.settings.heartbeat_ms // 2
-    message = raft.outbox.early(SNAPSHOT, dst, raft.term)
+    message = raft.outbox.late(SNAPSHOT, dst, raft.term)
     message.last_index = snapshot.index
     message.last_term = snapshot.term
     message.total = len(snapshot.image)
@@ -95,7 +143,7 @@ def on_snapshot_ack(raft, message):
     """
     if raft.role != LEADER or message.term != raft.term or message.dst != raft.me:
         return None
-    follower = raft.followers[message.src]
+    follower = raft.followers[message.sender]
     snapshot = follower.snapshot
     if snapshot is None or message.last_index != snapshot.index:
         return None
@@ -151,15 +199,16 @@ def on_snapshot(raft, message):
 def _install(raft, incoming):
     """Figure 13, 5 to 8. False if the image is not what its digest says: it is wanted again."""
     image = bytes(incoming.image)
+    taken = Snapshot(incoming.index, incoming.term, image)
     try:
         if len(image) != incoming.total or image_digest(image) != incoming.digest:
             raise ValueError("not the image that was announced")
-        raft.machine.restore(image)
+        unpack(raft, taken)
     except ValueError:
         incoming.image = bytearray()
         return False
     raft.incoming = None
-    raft.snapshot = Snapshot(incoming.index, incoming.term, image)
+    raft.snapshot = taken
     if raft.log.term_at(incoming.index) == incoming.term:
         # 6. We hold that very entry: what follows it stays.
         raft.log.compact(incoming.index)
@@ -169,6 +218,7 @@ def _install(raft, incoming):
     raft.durable_index = max(incoming.index, min(raft.durable_index, raft.log.last_index))
     raft.log.unstable_index = max(raft.log.unstable_index, incoming.index + 1)
     raft.commit_index = raft.applied_index = incoming.index
+    raft.find_configuration()
     raft.snapshot_unsaved = True
     raft.unsaved = True
     return True

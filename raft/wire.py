@@ -13,12 +13,16 @@ which a frame is dropped, and counts it.
 
 from struct import pack_into
 
+from raft.membership import is_configuration
 from raft.message import (
     ACK,
     APPEND,
     CHALLENGE,
+    CONFIGURATION,
     COUNTER_LIMIT,
     FORWARD,
+    HELLO,
+    KIND_MAX,
     ORDER,
     OUTCOME,
     POLL,
@@ -32,6 +36,7 @@ from raft.message import (
     TYPE_NAMES,
     VOTE,
     VOTE_REQUEST,
+    WELCOME,
     const,
 )
 
@@ -75,7 +80,7 @@ FIELDS = {
     ACK: (
         ("heard_epoch", "I", "epoch of the AppendEntries that is answered"),
         ("heard_seq", "I", "sequence of the AppendEntries that is answered"),
-        ("flags", "B", "1: success"),
+        ("flags", "B", "1: success, 2: the promise asked for is given"),
         ("index", "I", "success: durable match index; else: highest index that may match"),
         ("entry_term", "I", "else: term at that index"),
         ("applied_index", "I", "telemetry: last applied index"),
@@ -88,10 +93,17 @@ FIELDS = {
         ("last_term", "I", "term of the candidate's last entry"),
         ("flags", "B", "2: pre-vote, 4: the leader hands over"),
     ),
-    VOTE: (("flags", "B", "1: granted, 2: pre-vote"),),
-    FORWARD: (("request", "I", "number of the proposal, counted by src in this epoch"),),
+    VOTE: (
+        ("flags", "B", "1: granted, 2: pre-vote"),
+        ("dst_incarnation", "H", "of the candidate: another board may have its id"),
+    ),
+    FORWARD: (
+        ("request", "I", "number of the proposal, counted by src in this epoch"),
+        ("kind", "B", "kind of entry that is asked for: 3 open session, 4 session command"),
+    ),
     OUTCOME: (
-        ("heard_epoch", "I", "epoch of the asker: a proposal is (epoch, request) of its src"),
+        ("dst_incarnation", "H", "of the asker..."),
+        ("heard_epoch", "I", "...and its epoch: a proposal is (incarnation, epoch, request)"),
         ("request", "I", "number of the proposal that is answered"),
         ("code", "B", "what became of it"),
         ("index", "I", "log index of the entry, 0 if it has none"),
@@ -100,8 +112,9 @@ FIELDS = {
     ),
     POLL: (
         ("request", "I", "number that the answer repeats"),
-        ("level", "B", "0: what the board has applied, 1: linearizable, no older than this poll"),
-        ("offset", "H", "first byte wanted of the database"),
+        ("part", "B", "what is wanted: 0 the database, 1 the members"),
+        ("level", "B", "0: as applied, 1: linearizable, no older than this poll, 2: by lease"),
+        ("offset", "H", "first byte wanted of it"),
     ),
     STATUS: (
         ("request", "I", "number of the poll that is answered, 0: unasked"),
@@ -116,7 +129,8 @@ FIELDS = {
         ("digest", "I", "state machine digest at the applied index"),
         ("uptime_s", "I", "seconds since boot"),
         ("heap", "H", "free heap, units of 64 bytes"),
-        ("total", "H", "bytes of the whole database"),
+        ("part", "B", "what follows: 0 the database, 1 the members"),
+        ("total", "H", "bytes of the whole of it"),
         ("offset", "H", "position of the bytes that follow"),
     ),
     CHALLENGE: (),
@@ -124,7 +138,7 @@ FIELDS = {
     TIMEOUT_NOW: (),
     ORDER: (
         ("request", "I", "number of the order, counted by src in this epoch"),
-        ("order", "B", "1: hand leadership over"),
+        ("order", "B", "1: hand leadership over, 2: remove, 3: make a voter, 4: a learner"),
         ("member", "B", "the board that it is about"),
     ),
     SNAPSHOT: (
@@ -134,7 +148,10 @@ FIELDS = {
         ("total", "H", "bytes of the whole image"),
         ("offset", "H", "position of the bytes that follow"),
     ),
-    READ: (("request", "I", "number of the read, counted by src in this epoch"),),
+    READ: (
+        ("request", "I", "number of the read, counted by src in this epoch"),
+        ("level", "B", "1: linearizable, 2: by lease"),
+    ),
     READ_INDEX: (
         ("heard_epoch", "I", "epoch of the asker"),
         ("request", "I", "number of the read that is answered"),
@@ -144,6 +161,15 @@ FIELDS = {
         ("last_index", "I", "which snapshot"),
         ("offset", "H", "first byte wanted next; all of them: it is installed and durable"),
     ),
+    HELLO: (
+        ("state", "B", "of src: 0 virgin, 1 ready to be born, 2 born, 3 lost its identity"),
+        ("chip", "I", "30 bits of src's chip id"),
+        ("versions", "B", "that src can read: highest in the high 4 bits, lowest in the low 4"),
+    ),
+    WELCOME: (
+        ("dst_incarnation", "H", "that the addressee has from now on"),
+        ("chip", "I", "chip that is meant, as its Hello said"),
+    ),
 }
 
 TAILS = {
@@ -151,10 +177,10 @@ TAILS = {
     ACK: NOTHING,
     VOTE_REQUEST: NOTHING,
     VOTE: NOTHING,
-    FORWARD: BYTES,  # the command
+    FORWARD: BYTES,  # the entry's data
     OUTCOME: NOTHING,
     POLL: NOTHING,
-    STATUS: BYTES,  # a piece of the database
+    STATUS: BYTES,  # a piece of what was asked for
     CHALLENGE: BYTES,  # the nonce
     PROOF: BYTES,  # the nonce, back
     TIMEOUT_NOW: NOTHING,
@@ -163,6 +189,8 @@ TAILS = {
     SNAPSHOT_ACK: NOTHING,
     READ: NOTHING,
     READ_INDEX: NOTHING,
+    HELLO: BYTES,  # own nonce, then (id, nonce) for each one heard: docs/protocol.md, birth
+    WELCOME: BYTES,  # the nonce of the Hello that is answered
 }
 
 _OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before
@@ -341,7 +369,11 @@ class Codec:
                 at += 4
             if at + size > end:
                 return "body"
-            entries.append((term, head & 0x0F, bytes(frame[at : at + size])))
+            kind = head & 0x0F
+            data = bytes(frame[at : at + size])
+            if kind > KIND_MAX or kind == CONFIGURATION and not is_configuration(data):
+                return "body"
+            entries.append((term, kind, data))
             at += size
         return None
 

@@ -23,7 +23,6 @@ from raft.message import (
     APPEND,
     CANDIDATE,
     CHALLENGE,
-    COMMAND,
     COMMITTED,
     EVERYONE,
     FOLLOWER,
@@ -32,15 +31,18 @@ from raft.message import (
     LEADER,
     NOBODY,
     NOOP,
+    OPEN_SESSION,
     OUTCOME,
     POLL,
     PROOF,
+    SESSION_COMMAND,
     STATUS,
     SUCCESS,
     VOTE,
     VOTE_REQUEST,
     Message,
 )
+from raft.sessions import HEAD_SIZE
 from raft.wire import FRAME_MAX, FREE_IN_STATUS, Codec
 
 HEARTBEAT_MS = 50
@@ -172,9 +174,9 @@ class FakeCluster:
                     if board.codec.decode(frame, len(frame), message) is None:
                         self._receive(board, message)
 
-    def _send(self, board, kind, dst, **fields):
+    def _send(self, board, frame_type, dst, **fields):
         message = Message()
-        message.type = kind
+        message.type = frame_type
         message.dst = dst
         message.term = self.term
         for name, value in fields.items():
@@ -266,8 +268,8 @@ class FakeCluster:
         for board in self._alive():
             while board.applied_index < index:
                 _, kind, data = self.log[board.applied_index]
-                if kind == COMMAND:
-                    board.machine.apply(data)
+                if kind == SESSION_COMMAND:
+                    board.machine.apply(data[HEAD_SIZE:])
                 board.applied_index += 1
 
     def _receive(self, board, message):
@@ -280,19 +282,22 @@ class FakeCluster:
             if not board.fresh.accept(message):
                 if not board.fresh.known(message):
                     self._send(board, CHALLENGE, pc, data=board.fresh.nonce)
-            elif self.answer_forwards:
+            elif self.answer_forwards or message.kind == OPEN_SESSION:
                 self._forward(board, message)
 
     def _forward(self, board, message):
         pc, request = message.src, message.request
         asked = (pc, message.incarnation, request)
         if asked not in board.outcomes:
-            code = board.machine.check(message.data)
+            kind, data = message.kind, message.data
+            code = COMMITTED
+            if kind == SESSION_COMMAND:
+                code = board.machine.check(data[HEAD_SIZE:])
             board.outcomes[asked] = (code, 0)
             if code == COMMITTED and self.leader is not None:
                 if board.node != self.leader:
-                    self._send(board, FORWARD, self.leader, request=1, data=message.data)
-                self.log.append((self.term, COMMAND, message.data))
+                    self._send(board, FORWARD, self.leader, request=1, kind=kind, data=data)
+                self.log.append((self.term, kind, data))
                 board.outcomes[asked] = (ACCEPTED, len(self.log))
                 self._heartbeat()
                 due_ms = time.monotonic_ns() // 1_000_000 + 30
@@ -311,6 +316,7 @@ class FakeCluster:
             board,
             OUTCOME,
             asked[0],
+            dst_incarnation=asked[1],
             heard_epoch=epoch,
             request=asked[2],
             code=code,

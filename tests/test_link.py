@@ -22,8 +22,8 @@ def test_leader_write_and_equal_databases(cluster):
     with Link("127.0.0.1", cluster.port, cluster.name, cluster.key) as link:
         assert link.wait_leader(5) == 1
         command = link.set(4, 2, 34, 5)
-        assert command.state == pc.DONE and command.log_index == 2
-        same = [(2, [0, 0, 34, 0, 0])] * 5
+        assert command.state == pc.DONE and command.log_index == 3
+        same = [(3, [0, 0, 34, 0, 0])] * 5
         assert link.run(lambda: list(link.databases().values()) == same, 5)
 
 

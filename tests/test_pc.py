@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from collector import envelope
 from raft.auth import KeyRing, cluster_hash
-from raft.intlist import IntList
+from raft.intlist import IntList, set_command
 from raft.message import (
     ACCEPTED,
     ACK,
@@ -20,13 +20,17 @@ from raft.message import (
     FIRST_PC,
     FORWARD,
     LAST_PC,
+    NO_SESSION,
+    OPEN_SESSION,
     OUTCOME,
     POLL,
     PROOF,
+    SESSION_COMMAND,
     STATUS,
     UNKNOWN,
     Message,
 )
+from raft.sessions import WINDOW, client_name, head
 from raft.wire import FRAME_MAX, Codec
 from tools import pc
 
@@ -87,8 +91,25 @@ def sent(one):
 
 
 def outcome(board, one, command, code, index=0, term=0, **fields):
-    given = {"heard_epoch": one.codec.epoch, "request": command.request, **fields}
+    given = {
+        "dst_incarnation": one.codec.incarnation,
+        "heard_epoch": one.codec.epoch,
+        "request": command.request,
+        **fields,
+    }
     return board.says(OUTCOME, one.id, code=code, index=index, entry_term=term, **given)
+
+
+def opened(one, board, session=6, now_ms=0):
+    """The station has its session open, through `board`; a command to it began that."""
+    command = one.set(board.codec.src, 4, 1, now_ms)
+    (forward,) = sent(one)
+    assert forward.kind == OPEN_SESSION and forward.data[0] == one.id
+    one.datagram(outcome(board, one, forward, COMMITTED, session, 1), now_ms)
+    one.datagram(outcome(board, one, command, COMMITTED, session + 1, 1), now_ms)
+    assert command.state == pc.DONE
+    sent(one)
+    one.finished()
 
 
 def test_identity_is_a_pc():
@@ -109,19 +130,25 @@ def test_subscribes_each_second_and_until_it_is_heard_more_often():
     assert times == [0, 50, 100, 150, 1150, 2150, 3150]
 
 
-def test_command_through_challenge_to_committed():
+def test_command_through_challenge_and_session_to_committed():
     one, board = station(), Board(3)
     command = one.set(3, 2, 34, 0)
-    (forward,) = sent(one)
-    assert (forward.type, forward.dst, forward.request) == (FORWARD, 3, command.request)
+    (opening,) = sent(one)
+    assert (opening.type, opening.dst, opening.kind) == (FORWARD, 3, OPEN_SESSION)
+    assert opening.data == client_name(one.id, one.codec.incarnation, one.codec.epoch)
+    assert "open a session" in command.text
 
     one.datagram(board.says(CHALLENGE, one.id, data=b"12345678"), 20)
     proof, again = sent(one)
     assert (proof.type, proof.data) == (PROOF, b"12345678")
-    assert (again.type, again.request, again.data) == (FORWARD, command.request, forward.data)
-    assert again.seq > proof.seq > forward.seq
+    assert (again.type, again.request, again.data) == (FORWARD, opening.request, opening.data)
+    assert again.seq > proof.seq > opening.seq
     assert command.state == pc.CHALLENGED
 
+    one.datagram(outcome(board, one, opening, COMMITTED, 8, 4), 22)
+    (forward,) = sent(one)
+    assert (forward.kind, forward.request) == (SESSION_COMMAND, command.request)
+    assert forward.data == head(8, 1, 0) + set_command(2, 34)
     one.datagram(outcome(board, one, command, ACCEPTED), 25)
     assert "passes it to the leader" in command.text
     one.datagram(outcome(board, one, command, ACCEPTED, 9, 4), 30)
@@ -133,6 +160,7 @@ def test_command_through_challenge_to_committed():
 
 def test_resends_until_an_outcome_and_less_often_after_it():
     one, board = station(), Board(3)
+    opened(one, board)
     command = one.set(3, 0, 1, 0)
     sent(one)
     times = []
@@ -144,17 +172,29 @@ def test_resends_until_an_outcome_and_less_often_after_it():
     assert times == [250, 500, 750, 1800, 2800]
 
 
-def test_an_unanswered_command_of_an_unproven_pc_is_certainly_not_applied():
-    one = station()
-    command = one.set(9, 0, 1, 0)
+def test_a_command_that_never_had_a_session_is_certainly_not_applied():
+    one, board = station(), Board(3)
+    command = one.set(3, 0, 1, 0)
+    one.datagram(board.says(CHALLENGE, one.id, data=b"12345678"), 10)
     one.tick(5000)
     assert command.state == pc.REFUSED and "nothing was changed" in command.text
 
 
-def test_an_unanswered_command_of_a_proven_pc_is_unknown():
+def test_an_order_of_an_unproven_pc_is_certainly_not_obeyed():
     one, board = station(), Board(3)
+    order = one.transfer(3, 4, 0)
+    one.tick(5000)
+    assert order.state == pc.REFUSED
+    order = one.transfer(3, 4, 6000)
+    one.datagram(board.says(CHALLENGE, one.id, data=b"12345678"), 6000)
+    one.tick(11_000)
+    assert order.state == pc.UNSURE
+
+
+def test_an_unanswered_command_is_unknown():
+    one, board = station(), Board(3)
+    opened(one, board)
     command = one.set(3, 0, 1, 0)
-    one.datagram(board.says(CHALLENGE, one.id, data=b"12345678"), 10)
     one.tick(5000)
     assert command.state == pc.UNSURE and "may still be committed" in command.text
     late = outcome(board, one, command, COMMITTED, 9, 4)
@@ -162,19 +202,79 @@ def test_an_unanswered_command_of_a_proven_pc_is_unknown():
     assert command.state == pc.UNSURE
 
 
+def test_an_unknown_outcome_is_tried_again_under_its_number():
+    """The first board may have had it applied: its session sees to it that it is not, twice."""
+    one, boards = station(), {3: Board(3), 4: Board(4)}
+    opened(one, boards[3])
+    command = one.set(3, 0, 1, 0)
+    (first,) = sent(one)
+    one.tick(5000)
+    one.finished()
+    sent(one)
+    one.retry(command, 4, 6000)
+    (again,) = sent(one)
+    assert (again.dst, again.data) == (4, first.data)
+    one.datagram(outcome(boards[4], one, command, BAD_INDEX), 6010)
+    assert command.state == pc.UNSURE, "the second board's no says nothing of the first"
+    one.retry(command, 4, 7000)
+    one.datagram(outcome(boards[4], one, command, COMMITTED, 9, 4), 7010)
+    assert command.state == pc.DONE and one.finished() == [command, command]
+    with pytest.raises(ValueError, match="too late"):
+        one.retry(command, 3, 8000)
+
+
+def test_a_number_stays_wanted_while_its_command_may_be_tried_again():
+    one, board = station(), Board(3)
+    opened(one, board)
+    one.set(3, 0, 1, 0)
+    one.tick(5000)
+    sent(one)
+    one.set(3, 0, 2, 6000)
+    (forward,) = sent(one)
+    assert forward.data[:9] == head(6, 3, 1)
+
+
+def test_a_session_that_made_room_is_opened_again_and_the_command_goes_on():
+    one, board = station(), Board(3)
+    opened(one, board)
+    command = one.set(3, 0, 7, 0)
+    sent(one)
+    one.datagram(outcome(board, one, command, NO_SESSION), 10)
+    (opening,) = sent(one)
+    assert opening.kind == OPEN_SESSION
+    one.datagram(outcome(board, one, opening, COMMITTED, 20, 1), 20)
+    (forward,) = sent(one)
+    assert forward.data == head(20, 1, 0) + set_command(0, 7)
+    one.datagram(outcome(board, one, command, COMMITTED, 21, 1), 30)
+    assert command.state == pc.DONE
+
+
+def test_no_more_under_way_than_a_session_remembers():
+    one, board = station(), Board(3)
+    opened(one, board)
+    commands = [one.set(3, 0, n, 0) for n in range(WINDOW + 3)]
+    assert len(sent(one)) == WINDOW
+    one.datagram(outcome(board, one, commands[0], COMMITTED, 9, 1), 10)
+    one.tick(260)
+    numbers = {m.data[4] for m in sent(one) if m.type == FORWARD}
+    assert max(numbers) == WINDOW + 2, "the first of the session was the one that opened it"
+
+
 @pytest.mark.parametrize(
     "code, state", [(BAD_INDEX, pc.REFUSED), (99, pc.REFUSED), (UNKNOWN, pc.UNSURE)]
 )
 def test_outcomes_that_are_final(code, state):
     one, board = station(), Board(3)
+    opened(one, board)
     command = one.set(3, 500, 1, 0)
     one.datagram(outcome(board, one, command, code), 10)
     assert command.state == state and command.text
 
 
-@pytest.mark.parametrize("fields", [{"heard_epoch": 77}, {"request": 5}])
-def test_an_outcome_of_another_session_answers_nothing(fields):
+@pytest.mark.parametrize("fields", [{"heard_epoch": 77}, {"request": 5}, {"dst_incarnation": 1}])
+def test_an_outcome_for_another_pc_answers_nothing(fields):
     one, board = station(), Board(3)
+    opened(one, board)
     command = one.set(3, 0, 1, 0)
     one.datagram(outcome(board, one, command, COMMITTED, 9, 4, **fields), 10)
     assert command.state == pc.SENT
@@ -199,13 +299,18 @@ def test_two_commands_are_two_requests():
 
 
 def test_own_id_under_another_incarnation_makes_it_pick_another():
-    one = station()
+    """A command goes on, in its session; nobody will tell us what became of an order."""
+    one, board = station(), Board(3)
+    opened(one, board)
     before = one.id
     command = one.set(3, 0, 1, 0)
+    order = one.transfer(3, 4, 0)
     other = Board(before, incarnation=one.codec.incarnation ^ 1)
     one.datagram(other.says(POLL, 1, request=1, offset=0), 10)
     assert one.id != before and one.counts["id_changes"] == 1
-    assert command.state == pc.UNSURE
+    assert order.state == pc.UNSURE and command.state == pc.SENT
+    one.datagram(outcome(board, one, command, COMMITTED, 9, 4), 20)
+    assert command.state == pc.DONE
 
 
 def test_wrong_key_is_counted_and_nothing_of_it_is_believed():

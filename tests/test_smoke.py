@@ -6,6 +6,7 @@ import pytest
 
 from tools import smoke
 from tools.demo import ROOT
+from tools.link import LinkError
 
 
 def test_smoke():
@@ -16,14 +17,23 @@ def test_smoke():
     assert all(a != b for a, b in zip(result["addressed"], result["leaders"], strict=True))
 
 
-def test_smoke_fails_without_the_journal_s_sync(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "module,line,failure,what",
+    [
+        # Boards that have forgotten everything know that, and do not act as if they were new.
+        ("filestore", "self._file.flush()", LinkError, "no leader"),
+        ("journal", "self._append(_ENTRY, end - _HEAD)", smoke.SmokeFailed, "lost 40 of 40"),
+    ],
+)
+def test_smoke_fails_without_the_journal(tmp_path, monkeypatch, module, line, failure, what):
     monkeypatch.setattr(smoke, "EQUAL_S", 6)
+    monkeypatch.setattr(smoke, "LEADER_S", 10)
     for folder in ("raft", "firmware", "collector"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / "boot.py", tmp_path)
-    store = tmp_path / "firmware" / "filestore.py"
-    text = store.read_text()
-    assert text.count("self._file.flush()") == 1
-    store.write_text(text.replace("self._file.flush()", "pass"))
-    with pytest.raises(smoke.SmokeFailed, match="has lost 40 of 40 acknowledged writes"):
+    broken = tmp_path / "firmware" / (module + ".py")
+    text = broken.read_text()
+    assert text.count(line) == 1
+    broken.write_text(text.replace(line, "pass"))
+    with pytest.raises(failure, match=what):
         smoke.run(root=tmp_path)

@@ -93,7 +93,7 @@ def colours(window):
 def test_a_write_by_the_form_shows_in_five_equal_columns(window, qtbot):
     fill(window, "4", "2", "34")
     qtbot.mouseClick(window.form.button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "committed at index 2" in window.form.outcome.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "committed at index 3" in window.form.outcome.text(), timeout=5000)
 
     def equal():
         assert window.table.model.columnCount() == 5

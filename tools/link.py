@@ -12,11 +12,13 @@ import select
 import socket
 import time
 
-from tools.pc import COLLECTOR_SILENT_MS, HEARD_LATELY_MS, REFUSED, Station
+from raft.message import DATABASE, LINEARIZABLE
+from tools.pc import COLLECTOR_SILENT_MS, DONE, HEARD_LATELY_MS, REFUSED, Station
 
 RECEIVE_MAX = 65535
 DATAGRAMS_A_PUMP = 2000  # so that a flood cannot keep the caller from anything else
 TICK_S = 0.02
+AGAIN_S = 0.2
 
 
 class LinkError(RuntimeError):
@@ -172,12 +174,13 @@ class Link:
         self.station.finished()
         return command
 
-    def read(self, node, timeout_s):
-        """The database through board `node`, no older than this call (ReadIndex); the Reading.
+    def read(self, node, timeout_s, level=LINEARIZABLE, part=DATABASE):
+        """The database (or MEMBERS) through board `node`, by default no older than this call; the
+        Reading.
 
         Raises ValueError for a wrong id, LinkError if the collector is gone.
         """
-        reading = self.station.read(node, clock_ms())
+        reading = self.station.read(node, clock_ms(), level, part)
         self.run(lambda: reading.finished, timeout_s)
         return reading
 
@@ -197,6 +200,22 @@ class Link:
             raise LinkError(command.text)
         if not self.run(lambda: self.leader() == target, max(0, end - time.monotonic())):
             raise LinkError("board %d did not take over within %g s" % (target, timeout_s))
+
+    def order(self, order, target, timeout_s):
+        """Have the leader do `order` (raft.message.ORDER_TEXTS) to board `target`; return when it
+        has begun.
+
+        Raises LinkError if it refuses or does not answer in `timeout_s`, ValueError for a wrong id.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            leader = self.wait_leader(timeout_s)
+            command = self._end(self.station.order(leader, order, target, clock_ms()), timeout_s)
+            if command.state == DONE:
+                return
+            if not command.may_pass or time.monotonic() >= end:
+                raise LinkError(command.text)
+            self.run(lambda: False, AGAIN_S)
 
     def databases(self):
         """{node: (applied index, [integers])} as the boards last reported them whole."""

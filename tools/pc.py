@@ -6,12 +6,12 @@ Sans-IO, as the core is: no socket, no clock. Datagrams and the time in ms go in
 
 A PC holds the cluster's key but is no member: it never votes, and no board waits for it. It draws
 an id from 0xE0..0xFE and an incarnation at random, and draws another id when it hears its own
-under a foreign incarnation. Its request numbers begin at random too: an OUTCOME does not name the
-incarnation of the PC, so a recorded one of an earlier session must not fit by its number.
+under a foreign incarnation.
 
-A command goes out as FORWARD and is repeated until an OUTCOME answers it. A board that does not
-know this PC in its present boot asks first: CHALLENGE, PROOF, FORWARD again (docs/protocol.md,
-rule 2). A repeated FORWARD has the same request number, so it is proposed once only.
+A command goes out as FORWARD and is repeated until an OUTCOME answers it. It belongs to a session,
+which the first command opens: however often a command comes, through whatever board, it is applied
+once (raft.sessions). To open it, and for orders, the PC proves that it is there: CHALLENGE, PROOF,
+FORWARD again (docs/protocol.md, rule 2).
 """
 
 from dataclasses import dataclass, field
@@ -19,16 +19,23 @@ from dataclasses import dataclass, field
 from collector import envelope
 from raft.auth import KeyRing, cluster_hash
 from raft.intlist import IntList, add_command, cas_command, set_command
+from raft.membership import decode
 from raft.message import (
     ACCEPTED,
     ACK,
     APPEND,
     CHALLENGE,
     COMMITTED,
+    DATABASE,
     FIRST_PC,
     FORWARD,
     LAST_PC,
     LINEARIZABLE,
+    MEMBERS,
+    NO_LEADER,
+    NO_SESSION,
+    NOT_NOW,
+    OPEN_SESSION,
     ORDER,
     ORDER_TEXTS,
     ORDER_TRANSFER,
@@ -37,11 +44,13 @@ from raft.message import (
     POLL,
     PROOF,
     REJECTED,
+    SESSION_COMMAND,
     STALE,
     STATUS,
     UNKNOWN,
     Message,
 )
+from raft.sessions import WINDOW, client_name, head
 from raft.wire import FRAME_MAX, Codec
 from tools.air import airtime_us
 
@@ -107,14 +116,25 @@ class Command:
     reason: str = ""
     due_ms: int = 0
     order: int = 0
+    code: int = 0  # of the last outcome
+    session: int = 0  # under which it goes, and its number there; 0: not begun
+    sequence: int = 0
+    boards: int = 0  # how many were asked so far
 
     @property
     def finished(self):
         return self.state in _FINAL
 
     @property
+    def may_pass(self):
+        """True if the refusal says nothing of a later try: nobody led, or the time was wrong."""
+        return self.code in (NO_LEADER, NOT_NOW)
+
+    @property
     def text(self):
         """One sentence for the user."""
+        if self.state == SENT and not self.order and not self.session:
+            return "waiting for board %d to open a session" % self.node
         if self.state == SENT:
             return "sent to board %d, waiting for its answer" % self.node
         if self.state == CHALLENGED:
@@ -137,13 +157,15 @@ def _check_board(node):
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """One linearizable read on its way: `values` as they were at some moment after `started_ms`."""
+    """One read on its way: `values` as they were at some moment after `started_ms`."""
 
     request: int
     node: int
     started_ms: int
+    level: int = LINEARIZABLE
+    part: int = DATABASE
     state: str = SENT
-    values: list[int] | None = None
+    values: list[int] | None = None  # of MEMBERS: (id, incarnation, role, chip)
     applied_index: int = 0
     elapsed_ms: int = 0
     reason: str = ""
@@ -204,7 +226,15 @@ class Station:
         self._random_bytes = random_bytes
         self._machine = machine
         incarnation = 1 + int.from_bytes(random_bytes(2), "little") % 0xFFFF
-        self.codec = Codec(cluster_hash(cluster), KeyRing(key), self._draw_id(()), incarnation, 1)
+        # Id, incarnation and epoch name a session's client: nobody else may have all three.
+        epoch = 1 + self._draw_number()
+        keys = KeyRing(key)
+        self.codec = Codec(cluster_hash(cluster), keys, self._draw_id(()), incarnation, epoch)
+        self._session = 0
+        self._sequence_in_session = 0
+        self._open_request = 0
+        self._open_due_ms = 0
+        self._unsure = []  # the commands last given up, which may be tried again
         self.counts = {
             "datagrams": 0,
             "bad_datagrams": 0,  # none of ours, damaged, or of another version
@@ -326,20 +356,38 @@ class Station:
         """Start 'set `index` to `value` if it is `expected`', as `set`."""
         return self._start(node, index, value, cas_command(index, expected, value), now_ms)
 
-    def transfer(self, node, target, now_ms):
-        """Order leader `node` to hand over to voter `target`; return the Command.
+    def retry(self, command, node, now_ms):
+        """Ask board `node` for a `command` that ended UNSURE, once more under its number: if it was
+        applied, it is not applied again. Raises ValueError if it is too late for that."""
+        if command not in self._unsure or command.session != self._session:
+            raise ValueError("too late to try again: read the value, then decide")
+        _check_board(node)
+        self._unsure.remove(command)
+        command.node = node
+        command.state = SENT
+        command.boards += 1
+        command.started_ms = now_ms
+        self._pending[command.request] = command
+        self._forward(command, now_ms)
+
+    def order(self, node, order, target, now_ms):
+        """Order leader `node` to do `order` (ORDER_TEXTS) to board `target`; return the Command.
 
         Raises ValueError if a number is out of range.
         """
         _check_board(target)
-        return self._start(node, target, 0, b"", now_ms, ORDER_TRANSFER)
+        return self._start(node, target, 0, b"", now_ms, order)
 
-    def read(self, node, now_ms):
-        """Start a linearizable read through board `node`; return its Reading. ValueError for a
-        wrong id."""
+    def transfer(self, node, target, now_ms):
+        """Order leader `node` to hand over to voter `target`, as `order`."""
+        return self.order(node, ORDER_TRANSFER, target, now_ms)
+
+    def read(self, node, now_ms, level=LINEARIZABLE, part=DATABASE):
+        """Start a read of `level` (STALE, LINEARIZABLE or LEASE) through board `node`, of the
+        database or of the members; return its Reading. ValueError for a wrong id."""
         _check_board(node)
         self._request += 1
-        reading = Reading(self._request, node, now_ms)
+        reading = Reading(self._request, node, now_ms, level, part)
         self._readings[reading.request] = reading
         self._ask(reading, now_ms)
         return reading
@@ -350,7 +398,8 @@ class Station:
         message.dst = reading.node
         message.request = reading.request
         # The rest of what was read need not be confirmed again, only be of the same moment.
-        message.level = STALE if reading.image else LINEARIZABLE
+        message.level = STALE if reading.image else reading.level
+        message.part = reading.part
         message.offset = len(reading.image)
         self._send(message, now_ms)
         reading.due_ms = now_ms + RESEND_MS
@@ -372,6 +421,10 @@ class Station:
         if len(reading.image) < message.total:
             self._ask(reading, now_ms)
             return
+        if reading.part == MEMBERS:
+            reading.values = decode(bytes(reading.image)).members
+            self._end_reading(reading, DONE, now_ms)
+            return
         machine = self._machine()
         try:
             machine.restore(bytes(reading.image))
@@ -387,7 +440,7 @@ class Station:
     def _start(self, node, cell, value, data, now_ms, order=0):
         _check_board(node)
         self._request += 1
-        command = Command(self._request, node, cell, value, data, now_ms, order=order)
+        command = Command(self._request, node, cell, value, data, now_ms, order=order, boards=1)
         self._pending[command.request] = command
         self._forward(command, now_ms)
         return command
@@ -444,19 +497,75 @@ class Station:
 
     def _forward(self, command, now_ms):
         message = Message()
-        message.type = ORDER if command.order else FORWARD
         message.dst = command.node
         message.request = command.request
-        message.data = command.data
-        message.order = command.order
-        message.member = command.cell & 0xFF
+        if command.order:
+            message.type = ORDER
+            message.order = command.order
+            message.member = command.cell & 0xFF
+        elif self._has_place(command):
+            message.type = FORWARD
+            message.kind = SESSION_COMMAND
+            waiting = command.sequence - self._oldest(command)
+            message.data = head(command.session, command.sequence, waiting) + command.data
+        else:
+            if not self._session and now_ms >= self._open_due_ms:
+                self._open(command.node, now_ms)
+            command.due_ms = now_ms + RESEND_MS
+            return
         self._send(message, now_ms)
         command.due_ms = now_ms + (RESEND_ACCEPTED_MS if command.state == IN_LOG else RESEND_MS)
 
+    def _open(self, node, now_ms):
+        self._open_due_ms = now_ms + RESEND_MS
+        if not self._open_request:
+            self._request += 1
+            self._open_request = self._request
+        message = Message()
+        message.type = FORWARD
+        message.dst = node
+        message.request = self._open_request
+        message.kind = OPEN_SESSION
+        message.data = client_name(self.id, self.codec.incarnation, self.codec.epoch)
+        self._send(message, now_ms)
+
+    def _opened(self, session, now_ms):
+        self._session = session
+        self._sequence_in_session = 0
+        self._open_request = 0
+        self._open_due_ms = now_ms
+        self._unsure.clear()
+        for command in list(self._pending.values()):
+            if not command.order and command.session != session:
+                self._forward(command, now_ms)
+
+    def _has_place(self, command):
+        """True if `command` has its number in the session, or gets one now."""
+        if command.session or not self._session:
+            return bool(command.session)
+        if self._sequence_in_session + 1 - self._oldest(command) >= WINDOW:
+            return False
+        self._sequence_in_session += 1
+        command.session = self._session
+        command.sequence = self._sequence_in_session
+        return True
+
+    def _oldest(self, command):
+        """The lowest number of the session whose outcome is still wanted, beside `command`'s."""
+        oldest = command.sequence or self._sequence_in_session + 1
+        for other in self._pending.values():
+            if other.session == self._session and other.session:
+                oldest = min(oldest, other.sequence)
+        for other in self._unsure:
+            if self._sequence_in_session - other.sequence < WINDOW - 2:
+                oldest = min(oldest, other.sequence)
+        return oldest
+
     def _give_up(self, command, now_ms):
         seconds = COMMAND_TIMEOUT_MS // 1000
-        if command.node not in self._proved:
-            # A board takes no command of a PC that never proved itself: this answer is certain.
+        if command.node not in self._proved if command.order else not command.session:
+            # It never left: boards take no order of a PC that did not prove itself, and no command
+            # without a session. So this answer is certain.
             text = "rejected: no answer from board %d within %d s, nothing was changed"
             command.reason = text % (command.node, seconds)
             self._finish(command, REFUSED, now_ms)
@@ -478,6 +587,9 @@ class Station:
         command.elapsed_ms = now_ms - command.started_ms
         del self._pending[command.request]
         self._finished.append(command)
+        if state == UNSURE and not command.order:
+            self._unsure.append(command)
+            del self._unsure[: -WINDOW // 2]
 
     def _count_gap(self, sequence):
         last = self._sequence
@@ -540,14 +652,17 @@ class Station:
         return seen
 
     def _change_id(self, now_ms):
-        """Somebody else has our id: leave it. What was under way was answered to both of us."""
+        """Somebody else has our id: leave it. Commands go on in their session; of an order under
+        way nobody will tell us any more."""
         self.counts["id_changes"] += 1
         self.codec.src = self._draw_id((self.id,))
         self._poll = None
+        self._open_request = 0
         self._proved.clear()
         for command in list(self._pending.values()):
-            command.reason = "unknown: another PC had our id, so its answers may be meant for it"
-            self._finish(command, UNSURE, now_ms)
+            if command.order:
+                command.reason = "unknown: another PC had our id, the answer may be meant for it"
+                self._finish(command, UNSURE, now_ms)
 
     def _answer(self, message, now_ms):
         proof = Message()
@@ -556,6 +671,7 @@ class Station:
         proof.data = message.data
         self._send(proof, now_ms)
         self._proved.add(message.src)
+        self._open_due_ms = now_ms
         for command in self._pending.values():
             if command.node == message.src:
                 if command.state == SENT:
@@ -563,17 +679,22 @@ class Station:
                 self._forward(command, now_ms)
 
     def _outcome(self, message, now_ms):
+        to = (message.dst_incarnation, message.heard_epoch)
+        if to != (self.codec.incarnation, self.codec.epoch):
+            return
         reading = self._readings.get(message.request)
         if reading is not None and reading.node == message.src:
-            if message.heard_epoch == self.codec.epoch:
-                reading.reason = OUTCOME_TEXTS.get(message.code, "code %d" % message.code)
-                self._end_reading(reading, REFUSED, now_ms)
+            reading.reason = OUTCOME_TEXTS.get(message.code, "code %d" % message.code)
+            self._end_reading(reading, REFUSED, now_ms)
+            return
+        if message.request == self._open_request:
+            if message.code == COMMITTED:
+                self._opened(message.index, now_ms)
             return
         command = self._pending.get(message.request)
         if command is None or command.node != message.src:
             return
-        if message.heard_epoch != self.codec.epoch:
-            return
+        command.code = message.code
         if message.index:
             command.log_index = message.index
             command.log_term = message.entry_term
@@ -584,7 +705,14 @@ class Station:
             command.due_ms = now_ms + RESEND_ACCEPTED_MS
         elif message.code == COMMITTED:
             self._finish(command, DONE, now_ms)
-        elif message.code == UNKNOWN or message.code < REJECTED:
+        elif message.code == NO_SESSION and command.boards == 1:
+            # It made room for others, and the command was not applied: again in a new one.
+            if command.session == self._session:
+                self._session = 0
+            command.session = command.sequence = 0
+            self._forward(command, now_ms)
+        elif message.code < REJECTED or command.boards > 1 and not message.index:
+            # A no of the second board says nothing of what the first one did.
             command.reason = OUTCOME_TEXTS[UNKNOWN]
             self._finish(command, UNSURE, now_ms)
         else:

@@ -1,4 +1,4 @@
-"""A store for the journal in memory: what was not synced is lost with the power."""
+"""A store for the journal, and a nameplate, in memory: what is not synced goes with the power."""
 
 
 class MemoryStore:
@@ -40,3 +40,17 @@ class MemoryStore:
 
     def cut(self, length):
         self.image = bytearray(self.image[:length])
+
+
+class MemoryPlate:
+    """What `firmware.nameplate.Nameplate` is on a board."""
+
+    def __init__(self, chip, born=False):
+        self.chip = chip
+        self.born = born
+
+    def was_born(self):
+        return self.born
+
+    def mark_born(self):
+        self.born = True

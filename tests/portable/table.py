@@ -6,6 +6,7 @@ Runs on CPython and on MicroPython.
 from raft.auth import KeyRing
 from raft.core import Raft
 from raft.intlist import IntList
+from raft.membership import Configuration
 from raft.message import (
     APPEND,
     EVERYONE,
@@ -14,7 +15,9 @@ from raft.message import (
     OUTCOME,
     READ,
     READ_INDEX,
+    VOTER,
     Message,
+    identity,
 )
 from raft.proposals import Proposals
 from raft.reads import Reads
@@ -34,12 +37,23 @@ def raises(error, function, *arguments):
     raise AssertionError("no %s was raised" % error.__name__)
 
 
+def name(me):
+    """The identity of board `me`, in its first life."""
+    return identity(me, 1)
+
+
+def voters_of(ids):
+    return Configuration([(me, 1, VOTER, me) for me in ids])
+
+
 class Member:
     """One core, and what is durable of it."""
 
     def __init__(self, me, voters, durable=None, settings=None):
         self.durable = durable or {"term": 0, "vote": 0, "entries": [], "snapshot": None}
-        self.raft = Raft(me, voters, IntList(), settings or Settings(), lambda n: (37 * me) % n)
+        self.raft = Raft(
+            me, 1, voters_of(voters), IntList(), settings or Settings(), lambda n: (37 * me) % n
+        )
         kept = self.durable
         self.raft.restore(kept["term"], kept["vote"], kept["entries"], kept["snapshot"])
         self.proposals = Proposals(self.raft)
@@ -100,9 +114,9 @@ class Table:
             member.save()
         member.raft.outbox.drain_late(lambda m: self._put(me, m), not member.raft.unsaved)
 
-        def applied(index, term, result):
-            member.applied.append((index, term))
-            member.proposals.on_applied(index, term, result)
+        def applied(index, entry, result):
+            member.applied.append((index, entry[0]))
+            member.proposals.on_applied(index, entry, result)
 
         member.raft.apply_committed(applied)
         member.reads.tick()
@@ -111,7 +125,7 @@ class Table:
     def _put(self, src, message):
         buf = bytearray(FRAME_MAX)
         if message.type == APPEND:
-            self[src].append_seq = self.members[src].codec.seq + 1
+            self[src].append_left(self.members[src].codec.seq + 1)
         frame = bytes(buf[: self.members[src].codec.encode(message, buf)])
         for dst in self.voters:
             if dst != src and message.dst in (dst, EVERYONE) and (src, dst) not in self.cut:

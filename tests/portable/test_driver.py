@@ -4,7 +4,7 @@ from firmware.config import Config
 from firmware.driver import Driver
 from firmware.journal import Journal
 from raft.auth import KeyRing, cluster_hash
-from raft.intlist import IntList, set_command
+from raft.intlist import set_command
 from raft.message import (
     ACCEPTED,
     CHALLENGE,
@@ -12,19 +12,23 @@ from raft.message import (
     FORWARD,
     GRANTED,
     LEADER,
+    OPEN_SESSION,
     OUTCOME,
     POLL,
     PROOF,
+    SESSION_COMMAND,
     STATUS,
     VOTE,
     Message,
 )
+from raft.sessions import client_name, head
 from raft.wire import FRAME_MAX, Codec
-from tests.portable.memory_store import MemoryStore
+from tests.portable.memory_store import MemoryPlate, MemoryStore
 from tests.portable.table import raises
 
 KEY_HEX = "30" * 16
 PC = 0xE5
+CLIENT = client_name(PC, 77, 1)
 
 
 class Wire:
@@ -52,33 +56,36 @@ class Wire:
 
 
 class Node:
-    def __init__(self, me, store=None, voters=(1, 2, 3)):
+    """Board `me` of `room`, switched on."""
+
+    def __init__(self, room, me, store=None, plate=None, voters=(1, 2, 3)):
         self.me = me
         self.store = store or MemoryStore()
+        self.plate = plate or MemoryPlate(me)
         self.wire = Wire()
-        config = Config(
-            {"id": me, "cluster": "demo", "key": KEY_HEX, "voters": list(voters)}
-        )
+        config = Config({"id": me, "cluster": "demo", "key": KEY_HEX, "voters": list(voters)})
         self.driver = Driver(
             config,
             self.wire,
             Journal(self.store),
-            IntList(),
+            config.new_machine(),
+            self.plate,
+            lambda: room.now_ms,
             lambda n: bytes([me]) * n,
             lambda n: me * 40 % n,
             lambda: 100000,
         )
-        self.driver.start(0)
+        self.driver.start()
 
 
 class Room:
     """Three nodes that hear each other, and a PC."""
 
     def __init__(self):
-        self.nodes = {me: Node(me) for me in (1, 2, 3)}
+        self.now_ms = 0
+        self.nodes = {me: Node(self, me) for me in (1, 2, 3)}
         self.pc = Codec(cluster_hash("demo"), KeyRing(b"0" * 16), PC, 77, 1)
         self.for_pc = []
-        self.now_ms = 0
 
     def run(self, ms):
         for _ in range(ms):
@@ -86,21 +93,33 @@ class Room:
             self.step()
 
     def step(self):
-        for me in (1, 2, 3):
-            self.nodes[me].driver.step(self.now_ms)
-            for frame in self.nodes[me].wire.said:
+        for me, node in self.nodes.items():
+            node.driver.step()
+            for frame in node.wire.said:
                 self.for_pc.append(frame)
-                for other in (1, 2, 3):
+                for other in self.nodes:
                     if other != me:
                         self.nodes[other].wire.heard.append(frame)
-            self.nodes[me].wire.said = []
+            node.wire.said = []
+
+    def open_session(self, dst):
+        """The PC opens a session through board `dst`, which challenges it; returns its id."""
+        self.pc_says(FORWARD, dst, 1, CLIENT, OPEN_SESSION)
+        self.run(5)
+        self.pc_says(PROOF, dst, 0, self.pc_hears(CHALLENGE)[0].data)
+        self.pc_says(FORWARD, dst, 1, CLIENT, OPEN_SESSION)
+        self.run(200)
+        answer = self.pc_hears(OUTCOME)[-1]
+        assert answer.code == COMMITTED
+        return answer.index
 
     def leader(self):
         return [n for n in self.nodes.values() if n.driver.raft.role == LEADER][0]
 
-    def pc_says(self, kind, dst, request=0, data=b""):
+    def pc_says(self, kind, dst, request=0, data=b"", entry=SESSION_COMMAND):
         message = Message()
         message.type, message.dst, message.request, message.data = kind, dst, request, data
+        message.kind = entry
         buf = bytearray(FRAME_MAX)
         frame = bytes(buf[: self.pc.encode(message, buf)])
         self.nodes[dst].wire.heard.append(frame)
@@ -117,15 +136,12 @@ class Room:
         return found
 
 
-def test_a_write_of_a_pc_is_challenged_proven_and_committed():
+def test_a_pc_proves_itself_to_open_a_session_and_writes_in_it():
     room = Room()
-    room.run(500)
+    room.run(800)
     follower = [n for n in room.nodes.values() if n is not room.leader()][0].me
-    room.pc_says(FORWARD, follower, 5, set_command(2, 34))
-    room.run(5)
-    challenge = room.pc_hears(CHALLENGE)[0]
-    room.pc_says(PROOF, follower, 0, challenge.data)
-    room.pc_says(FORWARD, follower, 5, set_command(2, 34))
+    session = room.open_session(follower)
+    room.pc_says(FORWARD, follower, 5, head(session, 1, 0) + set_command(2, 34))
     room.run(200)
     codes = [m.code for m in room.pc_hears(OUTCOME)]
     assert codes[0] == ACCEPTED and codes[-1] == COMMITTED
@@ -135,24 +151,40 @@ def test_a_write_of_a_pc_is_challenged_proven_and_committed():
 
 def test_a_recorded_write_played_back_changes_nothing():
     room = Room()
-    room.run(500)
+    room.run(800)
     leader = room.leader().me
-    room.pc_says(FORWARD, leader, 5, set_command(2, 34))
-    room.run(5)
-    room.pc_says(PROOF, leader, 0, room.pc_hears(CHALLENGE)[0].data)
-    recorded = room.pc_says(FORWARD, leader, 5, set_command(2, 34))
+    session = room.open_session(leader)
+    recorded = room.pc_says(FORWARD, leader, 5, head(session, 1, 0) + set_command(2, 34))
     room.run(100)
-    room.pc_says(FORWARD, leader, 6, set_command(2, 35))
+    room.pc_says(FORWARD, leader, 6, head(session, 2, 0) + set_command(2, 35))
     room.run(100)
+    last = room.leader().driver.raft.log.last_index
+    room.nodes[leader].wire.heard.append(recorded)
+    room.run(100)
+    assert room.nodes[leader].driver.machine.values[2] == 35
+    assert room.leader().driver.raft.log.last_index == last, "not even the log grows by it"
+
+
+def test_a_recorded_opening_played_back_opens_nothing():
+    """It would make live sessions lose their place."""
+    room = Room()
+    room.run(800)
+    leader = room.leader().me
+    room.open_session(leader)
+    room.pc_says(FORWARD, leader, 1, CLIENT, OPEN_SESSION)
+    room.run(1)
+    recorded = room.pc_says(FORWARD, leader, 1, CLIENT, OPEN_SESSION)
+    room.run(100)
+    last = room.leader().driver.raft.log.last_index
     room.nodes[leader].wire.heard.append(recorded)
     room.run(100)
     assert room.nodes[leader].driver.refused["replay"] == 1
-    assert room.nodes[leader].driver.machine.values[2] == 35
+    assert room.leader().driver.raft.log.last_index == last
 
 
 def test_a_poll_is_answered_with_state_and_database():
     room = Room()
-    room.run(500)
+    room.run(800)
     room.pc_says(POLL, 2, 9)
     room.run(5)
     status = room.pc_hears(STATUS)[0]
@@ -173,38 +205,39 @@ def test_votes_and_acks_leave_after_the_write_they_promise():
         room.pc.decode(frame, len(frame), message)
         if message.type == VOTE and message.flags == GRANTED:
             found = Journal(MemoryStore(voter.store.image)).recover()
-            spoken.append((message.dst, found.vote, found.term == message.term))
+            spoken.append((message.dst, found.vote & 0xFF, found.term == message.term))
 
     voter.wire.on_send = on_send
-    room.run(500)
+    room.run(800)
     assert spoken and all(dst == vote and same for dst, vote, same in spoken)
 
 
 def test_a_journal_that_fails_lets_nothing_out():
     room = Room()
-    room.run(500)
+    room.run(800)
     leader = room.leader()
     follower = [n for n in room.nodes.values() if n is not leader][0]
     follower.store.failing = True
     leader.driver.propose(set_command(0, 1), lambda *answer: None)
-    leader.driver.step(room.now_ms + 1)
+    room.now_ms += 1
+    leader.driver.step()
     follower.wire.heard.extend(leader.wire.said)
     follower.wire.said = []
-    raises(OSError, follower.driver.step, room.now_ms + 1)
+    raises(OSError, follower.driver.step)
     assert follower.wire.said == []
 
 
 def test_everything_acknowledged_survives_a_power_cut_of_all():
     room = Room()
-    room.run(500)
+    room.run(800)
     answers = []
     room.leader().driver.propose(set_command(1, 11), lambda *a: answers.append(a[0]))
     room.run(100)
     assert answers == [COMMITTED]
     for me in (1, 2, 3):
-        room.nodes[me] = Node(me, MemoryStore(room.nodes[me].store.image))
+        old = room.nodes[me]
+        room.nodes[me] = Node(room, me, MemoryStore(old.store.image), old.plate)
         assert room.nodes[me].driver.codec.epoch == 2
-    room.now_ms = 0
     room.run(800)
     for node in room.nodes.values():
         assert node.driver.machine.values[1] == 11
@@ -212,7 +245,7 @@ def test_everything_acknowledged_survives_a_power_cut_of_all():
 
 def test_random_frames_stop_nothing_and_are_counted():
     room = Room()
-    room.run(500)
+    room.run(800)
     node = room.nodes[1]
     for n in range(300):
         node.wire.heard.append(bytes((n * 7 + i * 13) & 0xFF for i in range(n % 260 + 1)))
@@ -225,7 +258,7 @@ def test_random_frames_stop_nothing_and_are_counted():
 
 def test_our_own_frame_played_back_is_refused():
     room = Room()
-    room.run(500)
+    room.run(800)
     leader = room.leader()
     said = []
     leader.wire.on_send = said.append
@@ -238,8 +271,8 @@ def test_our_own_frame_played_back_is_refused():
 def test_challenges_cost_a_bounded_share_of_the_air():
     """A recorded command played back at full rate buys at most one challenge in 20 ms."""
     room = Room()
-    room.run(500)
-    frame = room.pc_says(FORWARD, 2, 1, set_command(0, 1))
+    room.run(800)
+    frame = room.pc_says(FORWARD, 2, 1, CLIENT, OPEN_SESSION)
     for _ in range(100):
         room.nodes[2].wire.heard.append(frame)
         room.run(1)

@@ -12,7 +12,7 @@ from raft.message import (
     VOTE_REQUEST,
     Message,
 )
-from tests.portable.table import LONG_MS, Table, raises
+from tests.portable.table import LONG_MS, Table, name, raises
 
 
 def stand(table, me):
@@ -42,7 +42,7 @@ def test_a_follower_stands_when_its_timeout_has_passed():
     assert table[1].role == PRE_CANDIDATE and table[1].term == 0
     table.settle()
     assert table[1].role == LEADER and table[1].leader == 1
-    assert table[1].term == table[2].term == 1 and table[2].vote == 1
+    assert table[1].term == table[2].term == 1 and table[2].vote == name(1)
 
 
 def test_one_vote_a_term_first_come_first_served():
@@ -51,7 +51,7 @@ def test_one_vote_a_term_first_come_first_served():
     stand(table, 1)
     stand(table, 2)
     table.settle()
-    assert table[3].vote in (1, 2)
+    assert table[3].vote in (name(1), name(2))
     assert (table[1].role == LEADER) != (table[2].role == LEADER)
 
 
@@ -59,11 +59,11 @@ def test_a_vote_survives_stepping_down_and_a_power_cut():
     """§5.2, Figure 2 (votedFor is durable); redpanda #19, PySyncObj #84."""
     table = Table()
     table.elect(1)
-    assert table[3].vote == 1 and table[3].term == 1
+    assert table[3].vote == name(1) and table[3].term == 1
     table[3].become_follower(1, NOBODY)
-    assert table[3].vote == 1
+    assert table[3].vote == name(1)
     table.crash(3)
-    assert table[3].vote == 1 and table[3].term == 1
+    assert table[3].vote == name(1) and table[3].term == 1
 
 
 def test_a_term_is_durable_before_anything_is_said_in_it():
@@ -181,7 +181,7 @@ def test_a_pre_vote_is_no_vote():
     table[1].term = 0  # the very term that the pre-votes name
     for _, dst, frame in answers:
         table.hand(dst, frame)
-    assert table[1].role == CANDIDATE and table[1].granted == [1]
+    assert table[1].role == CANDIDATE and table[1].granted == [name(1)]
 
 
 def test_a_pre_vote_is_refused_to_a_log_that_could_not_win():

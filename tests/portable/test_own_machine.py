@@ -37,7 +37,7 @@ def lit(*plan):
 def test_a_cluster_agrees_on_it():
     table = Table(3)
     for me in table.voters:
-        table[me].machine = LampPlan()
+        table[me].sessions.machine = LampPlan()
     table.elect(1)
     table.write(1, plan_command(420, 80))
     table.write(1, plan_command(1320, 0))

@@ -1,7 +1,7 @@
 """Linearizable reads (§8; thesis 6.4): never older than the moment they were asked for."""
 
 from raft.intlist import set_command
-from raft.message import ACK, BUSY, COMMITTED, NO_LEADER, READ_INDEX, Message
+from raft.message import ACK, BUSY, COMMITTED, LINEARIZABLE, NO_LEADER, READ_INDEX, Message
 from raft.reads import CAPACITY
 from tests.portable.table import LONG_MS, Table
 
@@ -196,7 +196,7 @@ def test_a_repeated_question_takes_no_room():
     table.cut = {(3, 1)}
     asked = []
     for _ in range(CAPACITY + 3):
-        table.members[3].reads.begin(asked.append, (0xE1, 7, 1, 99))
+        table.members[3].reads.begin(asked.append, LINEARIZABLE, (0xE1, 7, 1, 99))
     assert asked == [] and ask(table, 3) == []
 
 

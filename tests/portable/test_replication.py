@@ -2,9 +2,9 @@
 
 from raft.core import Busy, NotLeader
 from raft.intlist import set_command
-from raft.message import APPEND, COMMAND, FOLLOWER, LEADER, NOOP, SUCCESS, Message
+from raft.message import APPEND, COMMAND, FOLLOWER, LEADER, NOOP, PROMISED, SUCCESS, Message
 from raft.replication import advance_commit, on_append
-from tests.portable.table import Table, raises
+from tests.portable.table import Table, name, raises
 
 
 def values(table, me):
@@ -63,8 +63,8 @@ def test_the_leader_says_how_far_its_own_flash_is():
     raft.outbox.drain_early(lambda m: sent.append((m.durable_index, len(m.entries))))
     assert sent == [(1, 1)] and raft.unsaved
     for peer in (2, 3):
-        raft.followers[peer].match_index = 2 if peer == 2 else 0
-    raft.followers[3].match_index = 2
+        raft.followers[name(peer)].match_index = 2 if peer == 2 else 0
+    raft.followers[name(3)].match_index = 2
     advance_commit(raft)
     assert raft.commit_index == 1, "two followers and an own entry that is not durable: no majority"
     raft.persisted()
@@ -95,12 +95,12 @@ def test_an_entry_of_an_older_term_is_not_committed_by_counting():
     raft.become_leader()
     raft.persisted()
     for peer in (2, 3, 4):
-        raft.followers[peer].match_index = 2
+        raft.followers[name(peer)].match_index = 2
     raft.commit_index = 1
     advance_commit(raft)
     assert raft.log.term_at(2) == 1 and raft.commit_index == 1
     for peer in (2, 3):
-        raft.followers[peer].match_index = 3
+        raft.followers[name(peer)].match_index = 3
     advance_commit(raft)
     assert raft.commit_index == 3
 
@@ -184,14 +184,14 @@ def test_an_ack_names_the_end_of_its_own_frame():
     table.tick(50, [1])
     table.settle()
     assert follower.log.last_index == 3
-    assert table[1].followers[2].match_index == table[1].log.last_index == 1
+    assert table[1].followers[name(2)].match_index == table[1].log.last_index == 1
     answers = []
     message = Message()
     message.type, message.src, message.term = APPEND, 1, 1
     message.prev_index, message.prev_term, message.commit_index = 1, 1, 1
     on_append(follower, message)
     follower.outbox.drain_late(lambda m: answers.append((m.flags, m.index)), True)
-    assert answers == [(SUCCESS, 1)]
+    assert answers == [(SUCCESS | PROMISED, 1)]
 
 
 def test_commit_goes_only_as_far_as_the_frame_proves():
@@ -223,10 +223,12 @@ def test_an_old_refusal_moves_no_match_index_back():
     table.settle()
     table.tick(50, [1])
     table.settle()
-    match = table[1].followers[2].match_index
+    match = table[1].followers[name(2)].match_index
     assert match == table[1].log.last_index
     table.hand(1, refusal)
-    assert table[1].followers[2].match_index == match and not table[1].followers[2].behind
+    assert (
+        table[1].followers[name(2)].match_index == match and not table[1].followers[name(2)].behind
+    )
 
 
 def test_acks_of_another_term_do_not_count():

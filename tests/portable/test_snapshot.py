@@ -3,7 +3,7 @@
 from firmware.journal import Journal, JournalDamaged
 from raft.core import Busy
 from raft.intlist import set_command
-from raft.message import APPEND, COMMAND, SNAPSHOT, SNAPSHOT_ACK, Message
+from raft.message import APPEND, COMMAND, SNAPSHOT, SNAPSHOT_ACK, SUCCESS, Message
 from raft.replication import on_append
 from raft.settings import Settings
 from raft.snapshot import Snapshot, image_digest
@@ -108,7 +108,7 @@ def test_a_snapshot_of_many_frames():
 
     spend(table, 1, each=note)
     assert_equal(table)
-    assert len(table[1].snapshot.image) == 1200
+    assert len(table[1].snapshot.image) > 1200 and len(set(seen)) > 1
 
 
 def test_every_chunk_lost_once_and_sent_twice():
@@ -179,7 +179,7 @@ def test_a_frame_across_the_snapshot_s_edge_deletes_nothing():
     on_append(follower, message)
     answers = []
     follower.outbox.drain_late(lambda m: answers.append((m.flags, m.index)), True)
-    assert answers == [(1, base - 1), (1, base + 1)]
+    assert [(flags & SUCCESS, i) for flags, i in answers] == [(1, base - 1), (1, base + 1)]
     assert (follower.log.base_index, follower.log.last_index) == (base, last)
 
 
@@ -287,6 +287,8 @@ def rewritten(store):
     """A journal with a snapshot of 500 bytes at 7 and two entries behind it."""
     journal = Journal(store)
     journal.recover()
+    journal.identity(3, 2, 77)
+    journal.epoch(5)
     journal.hard_state(1, 1)
     journal.sync()
     before = bytes(store.image)
@@ -297,7 +299,7 @@ def rewritten(store):
         def entry(self, index):
             return (3, COMMAND, bytes([index]))
 
-    journal.rewrite(5, 4, 2, Snapshot(7, 3, bytes(range(250)) * 2), Entries())
+    journal.rewrite(4, 2, Snapshot(7, 3, bytes(range(250)) * 2), Entries())
     return before
 
 
@@ -305,7 +307,8 @@ def test_the_journal_keeps_snapshot_state_and_entries():
     store = MemoryStore()
     rewritten(store)
     found = Journal(MemoryStore(store.image)).recover()
-    assert (found.epoch, found.term, found.vote) == (5, 4, 2)
+    assert (found.identity, found.epoch) == ((3, 2, 77), 5)
+    assert (found.term, found.vote) == (4, 2)
     assert (found.snapshot.index, found.snapshot.term) == (7, 3)
     assert found.snapshot.image == bytes(range(250)) * 2
     assert found.entries == [(3, COMMAND, b"\x08"), (3, COMMAND, b"\x09")]

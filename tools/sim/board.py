@@ -3,13 +3,14 @@
 What a power cut leaves is `image`; driver, receive ring and the core's memory are gone with it.
 """
 
+from binascii import crc32
 from collections import deque
 from random import Random
 
 from firmware.driver import Driver
 from firmware.journal import Journal
 from raft.intlist import IntList
-from raft.message import APPEND
+from raft.message import APPEND, identity
 from raft.wire import BYTES, ENTRIES, FIELDS, FRAME_MAX, HEADER_FIELDS, NOTHING, TAILS, Codec
 
 RING_BYTES = 8192  # what firmware.radio asks ESP-NOW for
@@ -91,18 +92,21 @@ class Store:
 
 
 class DurableView:
-    """What the board's flash surely holds: `term`, `vote`, the `terms` of its log's entries behind
-    the snapshot that ends at `base`; `writes` counts how often that changed.
+    """What the board's flash surely holds: whose it is (`identity`, 0: nobody's), `term`, `vote`,
+    the `terms` of its log's entries behind the snapshot that ends at `base`; `writes` counts how
+    often that changed.
 
     Kept beside the image, by the records that were synced, so that no check has to parse it.
     """
 
     def __init__(self):
+        self.identity = 0
         self.term = 0
         self.vote = 0
         self.base = 0
         self.terms = []
         self.writes = 0
+        self.fresh = []  # (index, entry) written in the last step
 
     @property
     def last_index(self):
@@ -126,6 +130,7 @@ class WatchedJournal(Journal):
     def recover(self):
         found = super().recover()
         view = self._durable
+        view.identity = identity(*found.identity[:2]) if found.identity else 0
         view.term, view.vote = found.term, found.vote
         view.base = 0 if found.snapshot is None else found.snapshot.index
         view.terms = [entry[0] for entry in found.entries]
@@ -135,16 +140,28 @@ class WatchedJournal(Journal):
         super().hard_state(term, vote)
         self._noted.append((0, term, vote))
 
+    def identity(self, member, incarnation, chip):
+        super().identity(member, incarnation, chip)
+        self._noted.append((None, member, incarnation))
+
     def entry(self, index, entry):
         super().entry(index, entry)
+        self._durable.fresh.append((index, entry))
         self._noted.append((index, entry[0], 0))
 
     def sync(self):
         super().sync()
         self._now_durable()
 
-    def rewrite(self, epoch, term, vote, snapshot, log):
-        super().rewrite(epoch, term, vote, snapshot, log)
+    def begin_anew(self, member, incarnation, chip):
+        super().begin_anew(member, incarnation, chip)
+        view = self._durable
+        view.term = view.vote = view.base = 0
+        view.terms = []
+        self._now_durable()
+
+    def rewrite(self, term, vote, snapshot, log):
+        super().rewrite(term, vote, snapshot, log)
         self._durable.base = snapshot.index
         self._durable.terms = []
         self._now_durable()
@@ -153,7 +170,9 @@ class WatchedJournal(Journal):
         view = self._durable
         view.writes += 1
         for index, term, vote in self._noted:
-            if index:
+            if index is None:
+                view.identity = identity(term, vote)
+            elif index:
                 del view.terms[index - view.base - 1 :]
                 view.terms.append(term)
             else:
@@ -208,26 +227,51 @@ class Ears:
         self._known[raw] = known
 
 
-class Board:
-    """One member `id`.
+def chip_of(mac):
+    """A board's chip id, as firmware.nameplate makes it."""
+    return crc32(mac) & 0x3FFFFFFF
 
-    `drift` in parts per million: how much faster its clock runs; `ears`: an Ears that all boards
-    share; `transmit(board, frame)` takes what the radio sends; `commanded(board, command)` hears of
-    each command that the state machine is given.
+
+class Plate:
+    """The board's nameplate: its chip and the mark of birth, which outlive its journal."""
+
+    def __init__(self, chip):
+        self.chip = chip
+        self.born = False
+
+    def was_born(self):
+        return self.born
+
+    def mark_born(self):
+        self.born = True
+
+
+class Board:
+    """One board; `id` is the world's number for it, by default also its member id.
+
+    `born`: it has an identity and an empty log; else `image` is what its flash holds. `drift` in
+    parts per million: how much faster its clock runs; `ears`: an Ears that all boards share;
+    `transmit(board, frame)` takes what the radio sends; `commanded(board, command)` hears of each
+    command that the state machine is given.
     """
 
-    def __init__(self, config, mac, seed, ears, transmit, commanded, drift=0):
+    def __init__(
+        self, number, config, mac, seed, ears, transmit, commanded, drift=0, born=True, image=b""
+    ):
         self.config = config
-        self.id = config.id
+        self.id = number
+        self.member = config.id
         self.mac = mac
+        self.plate = Plate(chip_of(mac))
         self.random = Random(seed)
-        self.image = bytearray()
+        self.image = bytearray(image)
         self.durable = DurableView()
         self.driver = None
         self.boots = 0
         # The radio port: ESP-NOW's receive ring, in bytes, the newest frame dropped when full.
         self.frame = bytearray(FRAME_MAX)
         self.rssi = 0
+        self.ring_limit = RING_BYTES
         self.ring_drops = 0
         self._ring = deque()
         self._ring_bytes = 0
@@ -248,6 +292,23 @@ class Board:
         self._raw = b""
         self._transmit = transmit
         self._commanded = commanded
+        self._now_us = 0  # of the present step
+        self._paused_us = None  # when the pause began that lies right before the next step...
+        self._stale_us = None  # ...and in that step: what the clock showed then
+        if born:
+            self._give_birth()
+
+    def _give_birth(self):
+        journal = WatchedJournal(Store(self), self.durable)
+        journal.recover()
+        journal.identity(self.member, self.config.first.find(self.member)[0], self.plate.chip)
+        journal.sync()
+        self.plate.mark_born()
+
+    def wipe(self):
+        """The flash forgets everything but the config and the mark of birth."""
+        self.image.clear()
+        self.durable = DurableView()
 
     @property
     def alive(self):
@@ -263,24 +324,53 @@ class Board:
         # Boards are switched on apart from each other, and count from there.
         self._zero_us = now_us - self.random.randrange(1_000_000)
         self.elapsed_us = 0
+        self._now_us = now_us
         self._ring.clear()
         self._ring_bytes = 0
+        size = len(self.config.new_machine().values)
         driver = Driver(
             self.config,
             self,
             WatchedJournal(Store(self), self.durable),
-            Machine(self.config.size, lambda command: self._commanded(self, command)),
+            Machine(size, lambda command: self._commanded(self, command)),
+            self.plate,
+            self.clock_ms,
             self.random.randbytes,
             self.random.randrange,
             lambda: FREE_HEAP,
         )
         driver.codec.decode = self._decode
-        driver.start(self.local_ms(now_us))
+        driver.start()
         self.driver = driver
+
+    def step(self, now_us):
+        """One step of the driver; returns when it wants the next one, on its own clock, ms."""
+        self.wake_up(now_us)
+        self._stale_us, self._paused_us = self._paused_us, None
+        return self.driver.step()
+
+    def wake_up(self, now_us):
+        """The processor begins with something."""
+        self.elapsed_us = 0
+        self._now_us = now_us
+        self._stale_us = None
+
+    def pause(self, now_us, end_us):
+        """The processor stands still: what it has read of the clock before is old behind it."""
+        self.busy_until_us = end_us
+        self._paused_us = now_us
 
     def power_off(self):
         self.driver = None
         self.cut_at_sync = 0
+        self._stale_us = self._paused_us = None
+
+    def clock_ms(self):
+        """The board's clock: flash writes take time in the middle of a step. A stall may lie
+        between a reading and the first frame that is taken after it."""
+        if self._stale_us is not None:
+            return self.local_ms(self._stale_us)
+        return self.local_ms(self._now_us + self.elapsed_us)
 
     def local_ms(self, now_us):
         """The world's time on this board's own clock."""
@@ -294,6 +384,7 @@ class Board:
 
     def receive(self):
         """Length of the next frame, left in `frame`; 0 if there is none."""
+        self._stale_us = None
         if not self._ring:
             return 0
         frame, self.rssi = self._ring.popleft()
@@ -313,7 +404,7 @@ class Board:
     def hear(self, frame, rssi):
         """A frame has arrived at the antenna."""
         size = len(frame) + RING_OVERHEAD
-        if self._ring_bytes + size > RING_BYTES:
+        if self._ring_bytes + size > self.ring_limit:
             self.ring_drops += 1
             return
         self._ring_bytes += size

@@ -27,6 +27,7 @@ KINDS = (
     "snapshots",
     "installed",
     "transfers",
+    "changes",
     "crashes",
     "committed",
 )
@@ -34,6 +35,7 @@ LEAST_PRESENT = 0.3  # share of the runs in which each kind must occur...
 _JUDGED_RUNS = 100  # ...as far as fewer runs can tell
 _JUDGED_BOARDS = 3  # two have hardly any conflicts, one has nobody to send a snapshot to
 _DRIFT_PPM = 100  # of a clock: an ESP32's crystal is good for 10, a hot one for more
+_DRIFTS_PPM = (100, 9000)  # two clocks may run apart by `drift_percent`, 2 by default
 _PROGRESS_S = 5
 _SUMS = ("events", "virtual_seconds", "deliveries", *KINDS)
 
@@ -69,8 +71,9 @@ def prepare(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False):
     world = World(
         seed,
         boards,
-        drift_ppm=_DRIFT_PPM,
+        drift_ppm=Random("%d/drift" % seed).choice(_DRIFTS_PPM) if faults else _DRIFT_PPM,
         settings=_limits(seed, boards) if faults else None,
+        born=not faults or Random("%d/birth" % seed).random() < 0.8,
         trace=Trace() if trace else None,
         replay="build/venv/bin/raftnow sim%s --seed %d --boards %d --seconds %g --trace" % told,
     )
@@ -111,6 +114,7 @@ def run(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False):
         "snapshots": checks.snapshots,
         "installed": checks.installed,
         "transfers": checks.transfers,
+        "changes": checks.changes,
         "crashes": world.crashes,
         "committed": len(checks.committed),
         "hash": world.hash(),
@@ -135,6 +139,11 @@ def _limits(seed, boards):
         "log_bytes": random.choice((1024, 8192)),
         "window": random.choice((4, 64)),
         "size": random.choice((5, 5, 200)),
+        # Short, so that the leader changes the members by itself many times in a run.
+        "planned_voters": random.choice((boards, boards, max(1, boards - 2))) | 1,
+        "promote_ms": random.choice((100, 500, 2000)),
+        "remove_ms": random.choice((1000, 3000, 60_000)),
+        "gather_ms": 1000,
     }
 
 

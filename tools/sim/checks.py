@@ -7,12 +7,14 @@ a radio and a flash add to it.
     log matching           same index and term: same entry, and all before it equal (§5.3)
     leader completeness    what was committed is in the log of every later leader (§5.4)
     state machine safety   no two boards commit or apply different entries at one index (§5.4.3)
+    membership             a configuration differs from the one before by one voter at most (thesis
+                           4.1), and is the same on all boards at the same index
     monotonicity           term and commit index never fall; the term not across restarts either
     durable before sent    no frame speaks of a term, a vote or an entry that is not on flash yet
-    durable majority       what is committed is on the flash of a majority
+    durable majority       what is committed is on the flash of a majority of the voters
     database               a board's database is what the committed entries up to there make of it
     durability             what a client heard COMMITTED for is committed, that entry, for ever
-    exactly once           a proposal is committed at most once, and never after a certain no
+    exactly once           a command is applied at most once, and never after a certain no
     linearizable reads     a read shows all that any client was told of before it was asked for
     no board fails         no assertion of the code itself, no other exception
     liveness               once all is healed: a leader, and equal databases, within a bound
@@ -22,27 +24,29 @@ frames sent, at the flash (`board.DurableView`) and at the core's state. Memory 
 committed, so that the prefix of a log that was compared once is not compared again.
 """
 
-from raft.intlist import IntList
+from binascii import crc32
+
+from raft import membership
 from raft.message import (
     ACK,
     APPEND,
-    COMMAND,
     COMMITTED,
+    CONFIGURATION,
     GRANTED,
     LEADER,
-    LOST,
-    NO_LEADER,
     PRE,
+    REJECTED,
     ROLE_NAMES,
+    SESSION_COMMAND,
     SUCCESS,
     TRANSFER,
     TYPE_NAMES,
     VOTE,
     VOTE_REQUEST,
+    identity,
 )
+from raft.sessions import Sessions
 from raft.wire import FIELD_SIZES, FIELDS, HEADER_FIELDS, HEADER_SIZE
-
-_CERTAIN_NO = range(NO_LEADER, LOST + 1)  # BAD_* may be the outcome of a committed entry
 
 
 def _offset(fields, name, at=0):
@@ -55,14 +59,25 @@ def _offset(fields, name, at=0):
 
 # Where a frame says what the checks need: decoding it whole would cost more than the rest.
 _TYPE, _SRC, _DST, _TERM = (_offset(HEADER_FIELDS, n) for n in ("type", "src", "dst", "term"))
+_INCARNATION = _offset(HEADER_FIELDS, "incarnation")
 _REQUEST_FLAGS = _offset(FIELDS[VOTE_REQUEST], "flags", HEADER_SIZE)
 _VOTE_FLAGS = _offset(FIELDS[VOTE], "flags", HEADER_SIZE)
+_VOTE_INCARNATION = _offset(FIELDS[VOTE], "dst_incarnation", HEADER_SIZE)
 _ACK_FLAGS = _offset(FIELDS[ACK], "flags", HEADER_SIZE)
 _ACK_INDEX = _offset(FIELDS[ACK], "index", HEADER_SIZE)
 
 
+def spell(who):
+    """An identity for a reader: 3, or 3.2 for the second board of that id."""
+    return "%d" % (who & 0xFF) if who >> 8 in (0, 1) else "%d.%d" % (who & 0xFF, who >> 8)
+
+
 def _number(frame, at):
     return int.from_bytes(frame[at : at + 4], "little")
+
+
+def _identity(frame, at_id, at_incarnation):
+    return identity(frame[at_id], frame[at_incarnation] | frame[at_incarnation + 1] << 8)
 
 
 class Violation(Exception):
@@ -86,6 +101,7 @@ class _Seen:
     def __init__(self):
         self.forget()
         self.term = 0
+        self.configuration = membership.Configuration()
 
     def forget(self):
         """What a power cut takes; the term is the one thing that must not fall then."""
@@ -104,11 +120,13 @@ class Checks:
     def __init__(self, world):
         self.world = world
         self.leaders = {}  # term -> board
-        self.votes = {}  # (term, board) -> candidate
+        self.votes = {}  # (term, identity) -> identity of the candidate
         self.committed = []  # entries, as the first board that committed each holds it
         self.truncations = 0  # times that a board deleted what conflicts with a leader's log
         self.snapshots = 0  # that any board took itself...
         self.installed = 0  # ...and that a leader sent it
+        self.changes = 0  # of the members, committed
+        self.repeats = 0  # commands that were committed once more, and not applied
         self._handed_over = {}  # term -> board that a leader told to stand in it
         self.committed_in = []  # term in which that was seen
         self.answers = []
@@ -117,8 +135,18 @@ class Checks:
         self._seen = {me: _Seen() for me in world.boards}
         self._entries = {}  # (index, term) -> (entry, term of the one before)
         self._commands = []  # (index, command) given to a state machine in this step
-        self._machine = IntList(next(iter(world.boards.values())).config.size)
-        self._digests = [self._machine.digest()]  # by applied index
+        self._fresh_snapshots = []  # (board, Snapshot) that came in this step
+        self._index = 0
+        self._graveyard = []  # DurableViews of identities that are no more
+        config = next(iter(world.boards.values())).config
+        self._machine = config.new_machine()
+        self._apply, self._machine.apply = self._machine.apply, self._executed
+        self._sessions = Sessions(self._machine)
+        self._digests = [self._machine.digest()]  # by applied index...
+        self._tables = [crc32(b"")]  # ...and of the sessions
+        self._configurations = [config.first]
+        self._executions = {}  # index -> command that it has the state machine apply
+        self._known_changes = set()  # (index, term) of configurations that were compared
         self._asked = {}  # command -> how often a client asked for it
         self._refused = {}  # command -> Asked that was told a certain no
         self._places = {}  # command -> index at which it is committed
@@ -129,6 +157,15 @@ class Checks:
         return sum(self.leaders.get(term) == me for term, me in self._handed_over.items())
 
     # What the world reports.
+
+    def added(self, board):
+        """A board that was not there from the beginning."""
+        self._seen[board.id] = _Seen()
+
+    def wiped(self, board):
+        """`board` loses its flash. What the one that it was has acknowledged still counts: it will
+        never vote for a log that lacks that."""
+        self._graveyard.append(board.durable)
 
     def asked(self, asked):
         self._asked[asked.command] = self._asked.get(asked.command, 0) + 1
@@ -173,18 +210,21 @@ class Checks:
                 self._broken("durable before sent", what, board.id, index, durable.last_index)
         elif kind == VOTE_REQUEST:
             if not frame[_REQUEST_FLAGS] & PRE:
-                self._votes(board, term, board.id)
+                who = _identity(frame, _SRC, _INCARNATION)
+                self._votes(board, term, who, who)
             if frame[_REQUEST_FLAGS] & TRANSFER:
                 self._handed_over[term] = board.id
         elif frame[_VOTE_FLAGS] & (GRANTED | PRE) == GRANTED:
-            self._votes(board, term, frame[_DST])
+            who = _identity(frame, _SRC, _INCARNATION)
+            self._votes(board, term, who, _identity(frame, _DST, _VOTE_INCARNATION))
 
     def booted(self, board):
         """`board` has read its journal."""
         seen = self._seen[board.id]
         seen.forget()
         # What a frame said or the flash held survives; a term that was only in memory need not.
-        spoken = max((t for t, me in self.votes if me == board.id), default=0)
+        # A board that lost its flash is another one, and starts from nothing.
+        spoken = max((t for t, who in self.votes if who == board.raft.identity), default=0)
         spoken = max(spoken, board.raft.log.last_term)
         if board.raft.term < spoken:
             what = "board %d voted or wrote in term %d and starts again in term %d"
@@ -198,6 +238,7 @@ class Checks:
         raft = board.raft
         log = raft.log
         seen = self._seen[board.id]
+        fresh = board.durable.fresh
         state = (
             raft.term,
             raft.role,
@@ -211,13 +252,21 @@ class Checks:
         if state != seen.state or self.answers:
             seen.state = state
             self._changed(board, raft, log, seen)
+        fresh.clear()
+
+    def configurations(self):
+        """Those that may count: the last committed one, and what stood in any board's log when it
+        was last seen, or else may stand on its flash."""
+        return [self._configurations[-1]] + [
+            seen.configuration for seen in self._seen.values() if seen.configuration.members
+        ]
 
     def all_equal(self):
         """True if every board has power, and has applied all that is in any log."""
-        boards = self.world.boards.values()
         end = len(self.committed)
         return all(
-            b.alive and b.raft.applied_index == end and b.raft.log.last_index == end for b in boards
+            b.alive and b.raft.applied_index == end and b.raft.log.last_index == end
+            for b in self.world.originals()
         )
 
     def finish(self):
@@ -242,6 +291,11 @@ class Checks:
         if raft.commit_index > log.last_index:
             what = "board %d commits up to %d, its log ends at %d"
             self._broken("state machine safety", what, board.id, raft.commit_index, log.last_index)
+        if log.base_index > len(seen.entries):
+            # A lone voter may append, commit and compact in one step.
+            for index, entry in board.durable.fresh:
+                if index == len(seen.entries) + 1:
+                    seen.entries.append(entry)
         self._compacted(board, log, seen)
         leads = raft.role == LEADER
         self._append_only(board, raft, seen, leads and seen.leads and raft.term == seen.term)
@@ -256,6 +310,7 @@ class Checks:
         while self.answers:
             self._answered(self.answers.pop(0))
         seen.term = raft.term
+        seen.configuration = raft.configuration
         seen.leads = leads
         seen.commit_index = raft.commit_index
         seen.applied_index = raft.applied_index
@@ -264,12 +319,14 @@ class Checks:
         """A snapshot holds nothing but committed entries; whether it holds what they make of the
         database, the digest at the applied index tells."""
         base = log.base_index
-        if board.raft.snapshot.index != seen.snapshot_index:
-            seen.snapshot_index = board.raft.snapshot.index
-            if self._skips(seen.applied_index, board.raft.snapshot.index):
+        taken = board.raft.snapshot
+        if taken.index != seen.snapshot_index:
+            seen.snapshot_index = taken.index
+            if self._skips(seen.applied_index, taken.index):
                 self.installed += 1
             else:
                 self.snapshots += 1
+            self._fresh_snapshots.append((board, taken))
         known = len(self.committed)
         if base > max(known, len(seen.entries)) or (
             base > 0 and base <= known and log.base_term != self.committed[base - 1][0]
@@ -284,23 +341,39 @@ class Checks:
     def _skips(self, applied, index):
         """True if not every command from `applied` to `index` was given to the state machine."""
         given = [at for at, _ in self._commands]
-        committed = enumerate(self.committed[applied:index], applied + 1)
-        return any(entry[1] == COMMAND and at not in given for at, entry in committed)
+        executed = self._executions
+        return any(at in executed and at not in given for at in range(applied + 1, index + 1))
+
+    def _snapshot_is_right(self, board, taken):
+        """Its members and sessions are those that the committed entries make."""
+        expected = self._configuration_at(taken.index)
+        if taken.configuration.members != expected.members:
+            what = "board %d has a snapshot up to entry %d with the members %s, they are %s"
+            facts = (board.id, taken.index, taken.configuration.members, expected.members)
+            self._broken("membership", what, *facts)
+        if crc32(board.raft.sessions.snapshot()) != self._tables[board.raft.applied_index]:
+            what = "board %d has other sessions after entry %d than the committed entries make"
+            self._broken("database", what, board.id, board.raft.applied_index)
+
+    def _configuration_at(self, index):
+        return self._configurations[min(index, len(self._configurations) - 1)]
 
     def _leads(self, term, me):
         if self.leaders.setdefault(term, me) != me:
             what = "boards %d and %d both lead term %d"
             self._broken("election safety", what, self.leaders[term], me, term)
 
-    def _votes(self, board, term, candidate):
-        first = self.votes.setdefault((term, board.id), candidate)
+    def _votes(self, board, term, who, candidate):
+        first = self.votes.setdefault((term, who), candidate)
         if first != candidate:
-            what = "board %d votes for %d and for %d in term %d"
-            self._broken("one vote per term", what, board.id, first, candidate, term)
+            what = "board %d votes for %s and for %s in term %d"
+            facts = (board.id, spell(first), spell(candidate), term)
+            self._broken("one vote per term", what, *facts)
         durable = board.durable
         if durable.term == term and durable.vote != candidate:
-            what = "board %d votes for %d in term %d, its flash says %d"
-            self._broken("durable before sent", what, board.id, candidate, term, durable.vote)
+            what = "board %d votes for %s in term %d, its flash says %s"
+            facts = (board.id, spell(candidate), term, spell(durable.vote))
+            self._broken("durable before sent", what, *facts)
 
     def _append_only(self, board, raft, seen, leads_on):
         """Committed entries stay in any log, a leader's own entries all of them."""
@@ -335,6 +408,9 @@ class Checks:
                 what = "board %d holds %s behind term %d at index %d, elsewhere it is %s behind %d"
                 facts = (board.id, entry, before, index, known[0], known[1])
                 self._broken("log matching", what, *facts)
+            if entry[1] == CONFIGURATION and (index, entry[0]) not in self._known_changes:
+                self._known_changes.add((index, entry[0]))
+                self._one_voter_changes(board, index, entry)
             if entry[0] > raft.term or entry[0] < before:
                 what = "board %d in term %d holds an entry of term %d behind one of %d, index %d"
                 self._broken("log matching", what, board.id, raft.term, entry[0], before, index)
@@ -342,6 +418,14 @@ class Checks:
             seen.entries.append(entry)
         if seen.entries[first - 1 : first - 1 + len(held)] != held:
             self.truncations += 1
+
+    def _one_voter_changes(self, board, index, entry):
+        before = membership.find_newest(board.raft, index - 1)[1].voters
+        after = membership.decode(entry[2]).voters
+        changed = [who for who in before + after if (who in before) != (who in after)]
+        if len(changed) > 1:
+            what = "board %d holds a configuration at index %d that changes the voters %s at once"
+            self._broken("membership", what, board.id, index, [spell(who) for who in changed])
 
     def _complete(self, board, raft):
         """§5.4.3, from the new leader's side: all that terms before it have committed."""
@@ -365,43 +449,65 @@ class Checks:
                 facts = (board.id, entry, index, self.committed[index - 1])
                 self._broken("state machine safety", what, *facts)
             return
-        boards = self.world.boards.values()
-        holders = [b.id for b in boards if b.durable.holds(index, entry[0])]
-        if len(holders) <= len(boards) // 2:
+        views = [b.durable for b in self.world.boards.values()] + self._graveyard
+        holders = [view.identity for view in views if view.holds(index, entry[0])]
+        # One step may commit first, and change the members then.
+        for counted in (self._seen[board.id].configuration, raft.configuration):
+            voters = [who for who in counted.voters if who in holders]
+            if counted.voters and len(voters) >= counted.majority:
+                break
+        else:
             what = "board %d commits entry %d of term %d, which is on the flash of %s only"
-            self._broken("durable majority", what, board.id, index, entry[0], holders)
+            facts = (board.id, index, entry[0], ", ".join(map(spell, holders)) or "nobody")
+            self._broken("durable majority", what, *facts)
         self.committed.append(entry)
         self.committed_in.append(raft.term)
-        if entry[1] == COMMAND:
-            self._once(index, entry[2])
-            self._machine.apply(entry[2])
+        self._index = index
+        code = self._sessions.apply(index, entry[1], entry[2])
+        if code is not None and entry[1] == SESSION_COMMAND and index not in self._executions:
+            self.repeats += 1
         self._digests.append(self._machine.digest())
+        self._tables.append(crc32(self._sessions.snapshot()))
+        if entry[1] == CONFIGURATION:
+            self._configurations.append(membership.decode(entry[2]))
+            self.changes += self._configurations[-1].members != self._configurations[-2].members
+        else:
+            self._configurations.append(self._configurations[-1])
         for other in self.world.alive():
             # ...and from the entry's side: a later leader may be there already.
             if other.raft.role == LEADER and other.raft.term > raft.term:
                 self._has(other, other.raft, index, entry)
+
+    def _executed(self, command):
+        """The committed entry at `_index` has the state machine apply `command`."""
+        self._executions[self._index] = bytes(command)
+        self._once(self._index, command)
+        return self._apply(command)
 
     def _once(self, index, command):
         if self._asked.get(command) != 1:
             return  # asked for more than once: the copies cannot be told apart
         place = self._places.setdefault(command, index)
         if place != index:
-            what = "the proposal %s is committed at index %d and again at %d"
+            what = "the command %s is applied at index %d and again at %d"
             self._broken("exactly once", what, command.hex(), place, index)
         if command in self._refused:
             self._was_refused(self._refused[command], index)
 
     def _was_refused(self, asked, index):
-        what = "board %d answered %d, a certain no, to %s, which is committed at index %d"
+        what = "board %d answered %d, a certain no, to %s, which is applied at index %d"
         self._broken("exactly once", what, asked.board, asked.code, asked.command.hex(), index)
 
     def _applied(self, board, raft, seen):
         for index, command in self._commands:
-            entry = self.committed[index - 1] if index <= len(self.committed) else None
-            if entry is None or entry[1] != COMMAND or entry[2] != command:
+            if self._executions.get(index) != command:
+                entry = self.committed[index - 1] if index <= len(self.committed) else None
                 what = "board %d applies %s at index %d, committed there is %s"
                 self._broken("state machine safety", what, board.id, command.hex(), index, entry)
         self._commands.clear()
+        for having, taken in self._fresh_snapshots:
+            self._snapshot_is_right(having, taken)
+        self._fresh_snapshots.clear()
         if raft.applied_index > raft.commit_index:
             what = "board %d has applied up to %d and committed up to %d"
             facts = (board.id, raft.applied_index, raft.commit_index)
@@ -415,11 +521,12 @@ class Checks:
     def _answered(self, asked):
         if asked.code == COMMITTED:
             known = asked.index <= len(self.committed) and self.committed[asked.index - 1]
-            if known != (asked.term, COMMAND, asked.command):
+            right = known and known[2].endswith(asked.command)
+            if not right or asked.term not in (0, known[0]):
                 what = "board %d answered committed to %s, entry %d of term %d; there is %s"
                 facts = (asked.board, asked.command.hex(), asked.index, asked.term, known)
                 self._broken("durability", what, *facts)
-        elif asked.code in _CERTAIN_NO and self._asked[asked.command] == 1:
+        elif asked.code >= REJECTED and not asked.index and self._asked[asked.command] == 1:
             self._refused[asked.command] = asked
             if asked.command in self._places:
                 self._was_refused(asked, self._places[asked.command])

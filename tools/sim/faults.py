@@ -7,11 +7,14 @@ times. In the end all is healed, and the cluster must come to a leader and equal
 
 from random import Random
 
-from raft.intlist import set_command
-from raft.message import COMMITTED
+from raft.intlist import add_command, set_command
+from raft.message import COMMITTED, FIRST_PC, LEARNER, LEASE, LINEARIZABLE, REMOVED, VOTER
+from tools.sim.board import RING_BYTES
+from tools.sim.client import Client
 
 LIVENESS_MS = 10_000  # 33 of the longest election timeouts
 _CHANCE = 0.5  # that a run has a given fault
+_SILENT_US = 400_000  # longer than a leader believes that it hears a board
 _HEALED_WRITE_US = 2000  # of one flash write, at most, once all is healed
 
 
@@ -22,9 +25,11 @@ class Faults:
         self.world = world
         self.random = random = Random("%d/faults" % world.seed)
         self._ids = list(world.boards)
+        self._cells = len(world.boards[1].config.new_machine().values)
         self._end_us = world.now_us + int(seconds * 1_000_000)
         self._value = 0
         self._heal_us = 0
+        self._clients_go_on = True
         self.kinds = []
         for start in (
             self._loss,
@@ -38,6 +43,11 @@ class Faults:
             self._slow_flash,
             self._replays,
             self._transfers,
+            self._changes,
+            self._wipes,
+            self._pauses,
+            self._small_rings,
+            self._clients,
         ):
             # Drawn for all alike, so that switching one off by hand leaves the others as they are.
             exists, strength = random.random() < _CHANCE, random.random()
@@ -93,6 +103,36 @@ class Faults:
 
     def _transfers(self, strength):
         self._every(5000 - 4500 * strength, self._transfer)
+
+    def _changes(self, strength):
+        """Orders to remove, promote and demote members; the leader brings them back by itself."""
+        self._every(3000 - 2500 * strength, self._change)
+
+    def _wipes(self, strength):
+        """Boards lose their flash, a minority of the voters at a time."""
+        self._every(8000 - 6000 * strength, self._wipe)
+
+    def _pauses(self, strength):
+        """A processor stands still: garbage collection, a flash erase, a scheduler."""
+        self._longest_pause_ms = 20 + 600 * strength
+        self._every(1000 - 900 * strength, self._pause)
+
+    def _small_rings(self, strength):
+        for me in self._ids:
+            self.world.boards[me].ring_limit = int(300 + 2000 * (1 - strength))
+
+    def _clients(self, strength):
+        """PCs with sessions, which repeat what they got no answer to, through any board."""
+        for number in range(1 + int(3 * strength)):
+            random = Random("%d/client %d" % (self.world.seed, number))
+            retry_ms = random.uniform(50, 1000)
+            Client(self.world, FIRST_PC + number, random, self._client_command, retry_ms)
+
+    def _client_command(self):
+        if not self._clients_go_on:
+            return None
+        self._value += 1
+        return add_command(self.random.randrange(self._cells), self._value)
 
     # What recurs.
 
@@ -166,7 +206,7 @@ class Faults:
 
     def _propose(self, me):
         self._value += 1
-        index = self.random.randrange(self.world.boards[me].config.size)
+        index = self.random.randrange(self._cells)
         self.world.propose(me, set_command(index, self._value))
 
     def _transfer(self):
@@ -175,7 +215,37 @@ class Faults:
     def _read(self):
         alive = self.world.alive()
         if alive:
-            self.world.read(self.random.choice(alive).id)
+            level = self.random.choice((LINEARIZABLE, LEASE))
+            self.world.read(self.random.choice(alive).id, level)
+
+    def _change(self):
+        role = self.random.choice((REMOVED, VOTER, LEARNER))
+        self.world.change(self.random.choice(self._ids), role)
+
+    def _wipe(self):
+        """A board dies, and its flash with it. A leader that believes that it is alive may count on
+        it in a change of the members: so it is silent for a while first."""
+        me = self.random.choice(self._ids)
+        self.world.crash(me)
+        boots = self.world.boards[me].boots
+        self._later(_SILENT_US, self._wipe_if_dead, me, boots)
+
+    def _wipe_if_dead(self, me, boots):
+        """Unless that left no majority of voters that remember: then nobody could ever lead."""
+        world = self.world
+        if world.boards[me].alive or world.boards[me].boots != boots:
+            return
+        intact = [b.durable.identity for b in world.boards.values() if b.id != me]
+        for configuration in world.checks.configurations():
+            if sum(who in intact for who in configuration.voters) < configuration.majority:
+                return
+        world.wipe(me)
+
+    def _pause(self):
+        alive = self.world.alive()
+        if alive:
+            ms = self.random.uniform(1, self._longest_pause_ms)
+            self.world.stall(self.random.choice(alive).id, ms)
 
     # The end.
 
@@ -186,8 +256,10 @@ class Faults:
         world.air.set_delay(0, 0)
         world.air.set_duplicate(0.0)
         world.heal()
+        self._clients_go_on = False
         for board in world.boards.values():
             board.cut_at_sync = 0
+            board.ring_limit = RING_BYTES
             board.stall = 0.0
             board.write_us = min(board.write_us, _HEALED_WRITE_US)
             world.restart(board.id)

@@ -20,12 +20,14 @@ from struct import pack
 
 from firmware.config import Config
 from firmware.journal import JournalDamaged
-from raft.message import COMMITTED, LEADER, OUTCOME_TEXTS
+from raft import membership
+from raft.message import COMMITTED, LEADER, LINEARIZABLE, OUTCOME_TEXTS
 from tools.air import BROADCAST, Air
-from tools.sim.board import Board, Ears, PowerCut
+from tools.sim.board import Board, Ears, PowerCut, chip_of
 from tools.sim.checks import Checks, Violation
 
 CLUSTER = "simulated"
+OUTSIDER = b"\x02client"[:6]
 KEY_HEX = "5a" * 32
 BOOT_SPREAD_MS = 200  # the first boards are switched on within so long
 _AGAIN_US = 100  # a step that left work undone is followed by the next after so long
@@ -48,12 +50,26 @@ class Asked:
         self.term = 0
 
 
+class Reading:
+    """A read of the whole database, and what it showed: `code` is None until it is answered."""
+
+    def __init__(self, board, level, at_us):
+        self.board = board
+        self.level = level
+        self.at_us = at_us
+        self.answered_us = None
+        self.code = None
+        self.index = 0  # up to here the board had applied
+        self.values = None
+
+
 class World:
     """`boards` boards with ids 1..boards, switched on within `boot_spread_ms` of time 0.
 
     `drift_ppm`: how far a clock may be off, parts per million; `settings`: more of a board's
-    config; `trace`: a `tools.sim.trace.Trace`; `replay`: the command that a violation names.
-    Every call that lets time pass may raise `tools.sim.checks.Violation`.
+    config; `born`: the boards have identities and empty logs, else they begin as virgins; `trace`:
+    a `tools.sim.trace.Trace`; `replay`: the command that a violation names. Every call that lets
+    time pass may raise `tools.sim.checks.Violation`.
     """
 
     def __init__(
@@ -63,6 +79,7 @@ class World:
         boot_spread_ms=BOOT_SPREAD_MS,
         drift_ppm=0,
         settings=None,
+        born=True,
         trace=None,
         replay=None,
     ):
@@ -75,6 +92,7 @@ class World:
         self.events = 0
         self.deliveries = 0
         self.crashes = 0
+        self._listeners = []
         self.recorded = None  # deque of frames once somebody records
         self.ether = None  # ether(board, frame, deliveries): those deliveries that shall take place
         self._sequence = 0
@@ -82,31 +100,38 @@ class World:
         self._hash = blake2b(digest_size=16)
         self.boards = {}
         self._by_mac = {}
-        ears = Ears()
+        self._ears = Ears()
+        self._drift_ppm = drift_ppm
+        self._settings = {
+            "cluster": CLUSTER,
+            "key": KEY_HEX,
+            "voters": [[me, 1, chip_of(_mac(me))] for me in range(1, boards + 1)],
+            **(settings or {}),
+        }
         for me in range(1, boards + 1):
-            values = {
-                "id": me,
-                "cluster": CLUSTER,
-                "key": KEY_HEX,
-                "voters": list(range(1, boards + 1)),
-            }
-            values.update(settings or {})
-            mac = b"\x02raft" + bytes([me])
-            board = Board(
-                Config(values),
-                mac,
-                "%d/board %d" % (seed, me),
-                ears,
-                self._transmit,
-                self._commanded,
-                self.random.randint(-drift_ppm, drift_ppm),
-            )
-            self.boards[me] = self._by_mac[mac] = board
-            self.air.station(mac, on=False)
+            board = self._new_board(me, {"id": me}, born)
             self.at(self.random.randrange(1000 * boot_spread_ms + 1), self._boot, board)
         self.checks = Checks(self)
         if trace:
             trace.begin(self.boards.values())
+
+    def _new_board(self, number, settings, born=False, image=b""):
+        mac = _mac(number)
+        board = Board(
+            number,
+            Config({**self._settings, **settings}),
+            mac,
+            "%d/board %d" % (self.seed, number),
+            self._ears,
+            self._transmit,
+            self._commanded,
+            self.random.randint(-self._drift_ppm, self._drift_ppm),
+            born,
+            image,
+        )
+        self.boards[number] = self._by_mac[mac] = board
+        self.air.station(mac, on=False)
+        return board
 
     # Time.
 
@@ -149,6 +174,10 @@ class World:
         """The boards that have power, by id."""
         return [board for board in self.boards.values() if board.alive]
 
+    def originals(self):
+        """All boards but those that are clones of others."""
+        return [board for board in self.boards.values() if board.id == board.member]
+
     def leader(self):
         """Id of the leader of the highest term, None if nobody leads."""
         leading = [b for b in self.alive() if b.raft.role == LEADER]
@@ -175,13 +204,36 @@ class World:
     def stall(self, me, ms):
         """For `ms`, board `me` does nothing: it hears with its radio, and thinks later."""
         board = self.boards[me]
-        board.busy_until_us = self.now_us + int(ms * 1000)
+        board.pause(self.now_us, self.now_us + int(ms * 1000))
         self._arm(board, board.busy_until_us)
+
+    def wipe(self, me):
+        """Board `me` loses power and its flash, but for the config and the mark of birth."""
+        self.crash(me)
+        self.checks.wiped(self.boards[me])
+        self.boards[me].wipe()
+
+    def add(self, number):
+        """A new board of that number, which has no first configuration, is switched on."""
+        self._added(self._new_board(number, {"id": number, "voters": []}))
+
+    def clone(self, me, number):
+        """The flash of board `me` is copied to another chip, board `number`, and that one switched
+        on: the same id, the same journal."""
+        board = self.boards[me]
+        self._added(self._new_board(number, {"id": me}, image=board.image))
+
+    def _added(self, board):
+        self.checks.added(board)
+        if self.trace:
+            self.trace.begin(self.boards.values())
+        self._boot(board)
 
     def touch(self, me, change):
         """Call `change(core)` on board `me`, at its present time, and let it step."""
         board = self.boards[me]
         board.raft.now_ms = board.local_ms(self.now_us)
+        board.driver.touched = True
         change(board.raft)
         self._wake(board)
 
@@ -200,39 +252,104 @@ class World:
             if code == COMMITTED:
                 self.checks.told(index)
             self._note(_ANSWERED, me, pack("<BII", code, index, term))
-            board_answers.append(asked)
+            self.checks.answers.append(asked)
             if self.trace:
                 self.trace.board(self.now_us, board, "answers: " + OUTCOME_TEXTS[code])
 
-        board_answers = self.checks.answers
         if self.trace:
             self.trace.board(self.now_us, board, "is asked for " + command.hex())
-        board.driver.propose(command, answer)
-        self._wake(board)
+        self._call(board, lambda driver: driver.propose(command, answer))
         return asked
 
-    def read(self, me):
-        """Board `me`'s own app asks for a linearizable read; the checks look at the answer."""
+    def read(self, me, level=LINEARIZABLE):
+        """Board `me`'s own app asks for a read; returns a Reading; the checks look at it, too."""
         board = self.boards[me]
+        reading = Reading(me, level, self.now_us)
         if not board.alive:
-            return
+            return reading
         floor = self.checks.told_index
+
+        def begin(driver):
+            def done(code):
+                reading.code = code
+                reading.answered_us = self.now_us
+                if code == COMMITTED:
+                    reading.index = driver.raft.applied_index
+                    reading.values = list(driver.machine.values)
+                    self.checks.read_ends(board, driver, floor)
+
+            driver.read(done, level)
+
+        self._call(board, begin)
+        return reading
+
+    def _call(self, board, function):
+        """The board's own app calls `function(driver)`, as soon as the processor gets to it."""
         driver = board.driver
+        if board.busy_until_us > self.now_us:
+            again = (board, driver, function, True)
+            self.at(board.busy_until_us, lambda given: self._call_in(*given), again)
+        else:
+            self._call_in(board, driver, function)
 
-        def done(code):
-            if code == COMMITTED:
-                self.checks.read_ends(board, driver, floor)
+    def _call_in(self, board, driver, function, deferred=False):
+        if board.driver is driver and board.busy_until_us <= self.now_us:
+            board.wake_up(self.now_us)
+            function(driver)
+            if deferred:
+                self._arm(board, self.now_us)  # a step for all that had to wait
+            else:
+                self._wake(board)
+        elif board.driver is driver:
+            self._call(board, function)
 
-        driver.read(done)
-        self._wake(board)
+    # Clients that ask by radio (tools.sim.client).
+
+    def hear_all(self, hear):
+        """Call `hear(frame)` for every frame that a board sends."""
+        self._listeners.append(hear)
+        self.air.station(OUTSIDER)
+
+    def send_from_outside(self, frame):
+        """A frame of a station that is no board: every board may hear it."""
+        self._sent(0, frame, OUTSIDER)
+
+    def client_asks(self, client, command):
+        """A client begins to ask for `command`; returns its Asked."""
+        asked = Asked(client, command, self.now_us)
+        self._note(_ASKED, client, command)
+        self.checks.asked(asked)
+        return asked
+
+    def client_hears(self, asked, code, index, term):
+        """What a client makes of its `asked`: `code` is final."""
+        asked.code, asked.index, asked.term = code, index, term
+        asked.answered_us = self.now_us
+        if code == COMMITTED:
+            self.checks.told(index)
+        self._note(_ANSWERED, asked.board, pack("<BII", code, index, term))
+        self.checks.answers.append(asked)
 
     def transfer(self, target):
         """Order whoever leads now to hand over to board `target`; False if nobody can."""
+        return self._order(lambda raft: raft.transfer(target))
+
+    def change(self, member, role):
+        """Order whoever leads now to make `member` REMOVED, LEARNER or VOTER; False if it can't."""
+        return self._order(lambda raft: membership.order(raft, member, role))
+
+    def _order(self, give):
         leader = self.leader()
-        if leader is None or leader == target:
+        if leader is None:
             return False
-        self.boards[leader].raft.transfer(target)
-        self._wake(self.boards[leader])
+        board = self.boards[leader]
+        board.raft.now_ms = board.local_ms(self.now_us)
+        board.driver.touched = True
+        try:
+            give(board.raft)
+        except (ValueError, membership.NotNow):
+            return False
+        self._wake(board)
         return True
 
     # The radio.
@@ -306,7 +423,7 @@ class World:
         self.checks.booted(board)
         if self.trace:
             self.trace.board(self.now_us, board, "starts, boot %d" % board.boots)
-        self._finish_step(board, board.raft.deadline_ms())
+        self._finish_step(board, board.local_ms(self.now_us))
 
     def _die(self, board, how):
         self.crashes += 1
@@ -324,9 +441,8 @@ class World:
             self._step(board)
 
     def _step(self, board):
-        board.elapsed_us = 0
         try:
-            deadline_ms = board.driver.step(board.local_ms(self.now_us))
+            deadline_ms = board.step(self.now_us)
         except PowerCut:
             self.checks.after(board)
             self._die(board, "power off in a flash write")
@@ -386,11 +502,18 @@ class World:
             self._on_air(board, frame)
 
     def _on_air(self, board, frame):
-        self._note(_SENT, board.id, frame)
         self.checks.sent(board, frame)
+        for hear in self._listeners:
+            hear(frame)
+        self._sent(board.id, frame, board.mac, board)
+
+    def _sent(self, number, frame, mac, board=None):
+        self._note(_SENT, number, frame)
         if self.recorded is not None:
             self.recorded.append(frame)
-        deliveries = self.air.transmit(self.now_us, board.mac, BROADCAST, len(frame)).deliveries
+        deliveries = self.air.transmit(self.now_us, mac, BROADCAST, len(frame)).deliveries
+        if self._listeners:
+            deliveries = [d for d in deliveries if d[0] != OUTSIDER]
         if self.ether is not None:
             deliveries = self.ether(board, frame, deliveries)
         # One event for all who hear it at the same moment.
@@ -406,6 +529,10 @@ class World:
                 self._hash.update(pack("<QBB", self.now_us, _HEARD, board.id))
                 board.hear(frame, rssi)
                 self._wake(board)
+
+
+def _mac(number):
+    return b"\x02raft" + bytes([number])
 
 
 def _arrival(delivery):

@@ -1,0 +1,128 @@
+"""A client with a session of its own, as a PC is: asks boards by radio, and asks again.
+
+It has one command under way at a time, and repeats it under the same number through whatever board,
+until one tells what became of it: the session makes that safe (raft.sessions).
+"""
+
+from raft.auth import KeyRing, cluster_hash
+from raft.message import (
+    ACCEPTED,
+    CHALLENGE,
+    COMMITTED,
+    FORWARD,
+    NO_SESSION,
+    OPEN_SESSION,
+    OUTCOME,
+    PROOF,
+    REJECTED,
+    SESSION_COMMAND,
+    UNKNOWN,
+    Message,
+)
+from raft.sessions import client_name, head
+from raft.wire import FRAME_MAX, HEADER_FIELDS, Codec
+
+_DST = 5  # where the header says for whom a frame is
+assert [name for name, _, _ in HEADER_FIELDS][4] == "dst"
+
+
+class Client:
+    """PC `me` (id 0xE0..0xFE) in `world`; `next_command()` gives the next one, or None for the end.
+
+    `retry_ms`: how long it waits for an outcome before it asks again, some other board perhaps.
+    """
+
+    def __init__(self, world, me, random, next_command, retry_ms):
+        self.world = world
+        self.me = me
+        self.random = random
+        self._next_command = next_command
+        self._retry_ms = retry_ms
+        config = next(iter(world.boards.values())).config
+        keys = KeyRing(config.key, config.key_generation)
+        self.codec = Codec(cluster_hash(config.cluster), keys, me, 1 + random.randrange(0xFFFF), 1)
+        self._name = client_name(me, self.codec.incarnation, self.codec.epoch)
+        self._message = Message()
+        self._buf = bytearray(FRAME_MAX)
+        self._request = 0
+        self._session = 0
+        self._sequence = 0
+        self._asked = None  # the command under way, as checks and histories know it
+        self._addressed = set()  # boards that were asked for it
+        self._board = 0
+        self._busy_until_us = 0
+        world.hear_all(self._overhear)
+        self._later(0, self._go_on)
+
+    def _later(self, delay_us, function):
+        self.world.at(self.world.now_us + int(delay_us), lambda _: function(), None)
+
+    def _go_on(self):
+        """Begin the next command, or repeat the present one."""
+        if self._asked is None and self._session:
+            command = self._next_command()
+            if command is None:
+                return
+            self._sequence += 1
+            self._request += 1
+            self._addressed.clear()
+            self._asked = self.world.client_asks(self.me, command)
+        if self.random.random() < 0.5 or not self._board:
+            self._board = self.random.choice(list(self.world.boards))
+        self._ask()
+        self._later(1000 * self._retry_ms * self.random.uniform(0.5, 1.5), self._go_on)
+
+    def _ask(self):
+        if self._session and self._asked is None:
+            return
+        if self._session:
+            self._addressed.add(self._board)
+            data = head(self._session, self._sequence, 0) + self._asked.command
+            self._send(FORWARD, self._board, SESSION_COMMAND, data)
+        else:
+            self._send(FORWARD, self._board, OPEN_SESSION, self._name)
+
+    def _send(self, kind, dst, entry, data):
+        message = self._message
+        message.type, message.dst, message.term = kind, dst, 0
+        message.request, message.kind, message.data = self._request, entry, data
+        length = self.codec.encode(message, self._buf)
+        self.world.send_from_outside(bytes(self._buf[:length]))
+
+    def _overhear(self, frame):
+        """Every frame that a board sends."""
+        if frame[_DST] != self.me or self.random.random() < 0.05:
+            return
+        message = self._message
+        if self.codec.decode(frame, len(frame), message) is not None:
+            return
+        if message.type == CHALLENGE:
+            self._send(PROOF, message.src, 0, message.data)
+            self._ask()
+        elif message.type == OUTCOME and message.dst_incarnation == self.codec.incarnation:
+            if message.heard_epoch == self.codec.epoch and message.request == self._request:
+                self._on_outcome(message)
+
+    def _on_outcome(self, message):
+        code = message.code
+        if not self._session:
+            if code == COMMITTED:
+                self._session = message.index
+                self._sequence = 0
+            return
+        if self._asked is None or code == ACCEPTED:
+            return
+        certain = message.index or self._addressed == {message.src}
+        if code == NO_SESSION:
+            # Its session made room for others: what was under way may have been applied before.
+            self._session = 0
+            self._end(code if certain and len(self._addressed) == 1 else UNKNOWN, message)
+        elif code != UNKNOWN and (code < REJECTED or certain):
+            self._end(code, message)
+        elif code == UNKNOWN and self.random.random() < 0.1:
+            self._end(UNKNOWN, message)  # it gives up
+
+    def _end(self, code, message):
+        asked, self._asked = self._asked, None
+        self._request += 1
+        self.world.client_hears(asked, code, message.index, message.entry_term)
