@@ -16,6 +16,7 @@ from raft.message import (
     CHALLENGE,
     FORWARD,
     HELLO,
+    LEND,
     ORDER,
     OUTCOME,
     POLL,
@@ -72,6 +73,7 @@ MARKS = {
     SNAPSHOT_ACK: (SQUARE, GREEN, "snapshot ack"),
     HELLO: (DIAMOND, SKY, "hello"),
     WELCOME: (DIAMOND, GREEN, "welcome"),
+    LEND: (DOT, YELLOW, "lend"),
 }
 LOADED_APPEND = (DOT, BLUE, "entries")
 

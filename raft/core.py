@@ -25,6 +25,7 @@ from raft.message import (
     COUNTER_LIMIT,
     FOLLOWER,
     LEADER,
+    LEND,
     NOBODY,
     NOOP,
     PRE_CANDIDATE,
@@ -240,6 +241,10 @@ class Raft:
             membership.take_effect(self, index, membership.decode(data))
         return index
 
+    def lend(self, message):
+        """A candidate with a shorter log has asked us."""
+        replication.lend(self, message.src, message.last_index, message.last_term)
+
     def new_follower(self):
         return replication.Follower(self.now_ms)
 
@@ -379,4 +384,5 @@ _HANDLERS = {
     TIMEOUT_NOW: election.on_timeout_now,
     SNAPSHOT: snapshot.on_snapshot,
     SNAPSHOT_ACK: replication.on_snapshot_ack,
+    LEND: replication.on_lend,
 }

@@ -103,6 +103,8 @@ def on_vote_request(raft, message):
     answer = raft.outbox.late(VOTE, message.src, raft.term)
     answer.flags = (GRANTED if grant else 0) | pre
     answer.dst_incarnation = message.incarnation
+    if pre and not grant and message.term == raft.term:
+        raft.lend(message)
 
 
 def on_vote(raft, message):

@@ -39,6 +39,7 @@ READ = const(15)
 READ_INDEX = const(16)
 HELLO = const(17)
 WELCOME = const(18)
+LEND = const(19)
 
 TYPE_NAMES = {
     APPEND: "AppendEntries",
@@ -59,6 +60,7 @@ TYPE_NAMES = {
     READ_INDEX: "ReadIndex",
     HELLO: "Hello",
     WELCOME: "Welcome",
+    LEND: "Lend",
 }
 
 # Kinds of log entries: the low four bits of an entry's first byte on the air.

@@ -55,18 +55,9 @@ class Outbox:
             raise RuntimeError("votes and acks must not leave before what they promise is durable")
         self._drain(self._late, send)
 
-    def clear(self):
-        """Forget everything: the step failed, and nothing of it may leave."""
-        self._drain(self._early, _ignore)
-        self._drain(self._late, _ignore)
-
     def _drain(self, queue, send):
         while queue:
             message = queue.pop(0)
             self.waiting -= 1
             self._free.append(message)
             send(message)
-
-
-def _ignore(message):
-    pass

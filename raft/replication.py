@@ -14,6 +14,7 @@ from raft.message import (
     EVERYONE,
     FOLLOWER,
     LEADER,
+    LEND,
     NOBODY,
     PROMISED,
     SUCCESS,
@@ -95,11 +96,16 @@ def _send_append(raft, dst, prev_index, limit):
     """
     queue = raft.outbox.early if raft.durable_term == raft.term else raft.outbox.late
     message = queue(APPEND, dst, raft.term)
-    message.prev_index = prev_index
-    message.prev_term = raft.log.term_at(prev_index)
     message.commit_index = raft.commit_index
     message.durable_index = raft.durable_index
     message.promise_ms = raft.settings.promise_ms
+    return _fill(raft, message, prev_index, limit)
+
+
+def _fill(raft, message, prev_index, limit):
+    """Put the entries behind `prev_index` into a frame; return the last one's index."""
+    message.prev_index = prev_index
+    message.prev_term = raft.log.term_at(prev_index)
     free = FREE_IN_APPEND
     term = raft.term
     index = prev_index
@@ -116,7 +122,11 @@ def _send_append(raft, dst, prev_index, limit):
 
 def on_ack(raft, message):
     """AppendEntries RPC, answer. Acks come late, twice and out of order; none may do harm."""
-    if raft.role != LEADER or message.term != raft.term or message.dst != raft.me:
+    if message.term != raft.term or message.dst != raft.me:
+        return
+    if raft.role != LEADER:
+        if not message.flags & SUCCESS:
+            lend(raft, message.src, message.index, message.entry_term)
         return
     follower = raft.followers[message.sender]
     if message.heard_epoch == raft.epoch and message.heard_seq > follower.heard_seq:
@@ -241,8 +251,16 @@ def on_append(raft, message):
         agreed = raft.log.last_index_not_above(message.prev_index, message.prev_term)
         _answer(raft, message, 0, agreed, raft.log.term_at(agreed))
         return
-    cut = False
-    for entry in message.entries:
+    index = _take_over(raft, index, message.entries)
+    # 5. Commit only as far as this frame has proven the logs equal (§5.3).
+    raft.commit_index = max(raft.commit_index, min(message.commit_index, index))
+    _answer(raft, message, SUCCESS, index, 0)
+
+
+def _take_over(raft, index, entries):
+    """Have `entries` behind `index`, where the logs are equal; return the last one's index."""
+    changed = False
+    for entry in entries:
         index += 1
         term = raft.log.term_at(index)
         if term is not None and term != entry[0]:
@@ -251,17 +269,15 @@ def on_append(raft, message):
             raft.log.truncate(index)
             raft.durable_index = min(raft.durable_index, index - 1)
             term = None
-            cut = True
+            changed = True
         if term is None:
             # 4. Append what is new (§5.3).
             raft.log.append(entry)
             raft.unsaved = True
-            cut = cut or entry[1] == CONFIGURATION
-    if cut:
+            changed = changed or entry[1] == CONFIGURATION
+    if changed:
         raft.find_configuration()
-    # 5. Commit only as far as this frame has proven the logs equal (§5.3).
-    raft.commit_index = max(raft.commit_index, min(message.commit_index, index))
-    _answer(raft, message, SUCCESS, index, 0)
+    return index
 
 
 def _answer(raft, message, flags, index, entry_term):
@@ -273,3 +289,47 @@ def _answer(raft, message, flags, index, entry_term):
     answer.flags = flags
     answer.index = index
     answer.entry_term = entry_term
+
+
+# Without a leader.
+
+
+def lend(raft, dst, last_index, last_term):
+    """A candidate whose log is too short may be the only board that a majority hears. Nobody could
+    lead then, ever: so who refuses it lets it have what it lacks (docs/protocol.md, lending).
+
+    `last_index` and `last_term`: where its log may agree with ours. Only after a long time without
+    a leader, in which ordinary elections have failed.
+    """
+    if raft.leader != NOBODY or raft.role == LEADER:
+        return
+    if raft.now_ms - raft.heard_leader_ms < 2 * raft.settings.election_max_ms:
+        return
+    agreed = raft.log.last_index_not_above(last_index, last_term)
+    if not raft.log.base_index <= agreed < raft.log.last_index:
+        return
+    message = raft.outbox.late(LEND, dst, raft.term)
+    message.last_index = raft.log.last_index
+    message.last_term = raft.log.last_term
+    _fill(raft, message, agreed, raft.log.last_index)
+
+
+def on_lend(raft, message):
+    """Take over what a more up-to-date log holds beyond ours. Nothing is committed by it, and
+    nothing that may be committed is lost by it: that log would hold it, too (§5.4.1)."""
+    log = raft.log
+    if message.dst != raft.me or message.term != raft.term or raft.leader != NOBODY:
+        return
+    theirs = (message.last_term, message.last_index)
+    if raft.role == LEADER or theirs <= (log.last_term, log.last_index):
+        return
+    if log.term_at(message.prev_index) == message.prev_term:
+        _take_over(raft, message.prev_index, message.entries)
+        return
+    agreed = log.last_index_not_above(message.prev_index, message.prev_term)
+    if agreed >= log.base_index:
+        answer = raft.outbox.late(ACK, message.src, raft.term)
+        # It names no AppendEntries: should the lender lead one day, it must not count as heard.
+        answer.heard_epoch = answer.heard_seq = answer.flags = 0
+        answer.index = agreed
+        answer.entry_term = log.term_at(agreed)

@@ -23,6 +23,7 @@ from raft.message import (
     FORWARD,
     HELLO,
     KIND_MAX,
+    LEND,
     ORDER,
     OUTCOME,
     POLL,
@@ -170,6 +171,12 @@ FIELDS = {
         ("dst_incarnation", "H", "that the addressee has from now on"),
         ("chip", "I", "chip that is meant, as its Hello said"),
     ),
+    LEND: (
+        ("prev_index", "I", "log index right before the entries"),
+        ("prev_term", "I", "term of that entry"),
+        ("last_index", "I", "last index in src's log"),
+        ("last_term", "I", "term of that entry"),
+    ),
 }
 
 TAILS = {
@@ -191,6 +198,7 @@ TAILS = {
     READ_INDEX: NOTHING,
     HELLO: BYTES,  # own nonce, then (id, nonce) for each one heard: docs/protocol.md, birth
     WELCOME: BYTES,  # the nonce of the Hello that is answered
+    LEND: ENTRIES,
 }
 
 _OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before

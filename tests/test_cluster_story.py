@@ -1,5 +1,6 @@
 """Five virtual boards over UDP: partition and heal, freeze, clear errors at the edges."""
 
+import json
 import os
 import pathlib
 import random
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from collector import envelope
+from raft.keyvalue import KeyValue, set_command
 from raft.message import (
     LEARNER,
     LEASE,
@@ -23,6 +25,7 @@ from raft.message import (
 )
 from tools.demo import ROOT, VirtualCluster, firmware_files
 from tools.link import Link, LinkError
+from tools.pc import Station
 
 RAFTNOW = [sys.executable, "-m", "tools.cli"]
 
@@ -283,6 +286,20 @@ def test_a_board_joins_a_running_cluster(demo, link):
     link.order(ORDER_REMOVE, 9, 10)
 
 
+def test_a_board_with_keys_and_values(demo):
+    """The state machine is a setting; only its module is loaded."""
+    settings = {"cluster": "other", "voters": [7], "machine": "keyvalue"}
+    demo.boards.add("keys", dict(demo.cluster.node_config(7), **settings), files=firmware_files())
+    with Link(demo.cluster.host, demo.cluster.port, "other", demo.cluster.key) as other:
+        other.station = Station("other", demo.cluster.key, os.urandom, KeyValue)
+        demo.boards.start("keys")
+        assert other.wait_leader(20) == 7
+        command = other.change(7, set_command("lamp", "on"), 10)
+        assert command.state == "committed", command.text
+        assert other.read(7, 10).values == {"lamp": "on"}
+    demo.boards.kill("keys")
+
+
 def test_a_read_by_lease_is_no_older_than_it_was_asked_for(demo, link):
     for n in range(10):
         committed(link, demo.cluster.nodes[n % 5], n % 5, 3000 + n)
@@ -377,6 +394,20 @@ def test_set_and_get_on_the_command_line(demo, link, tmp_path):
     assert done.returncode == 1 and "present value is another one" in done.stdout, done
     done = raftnow("get", "--board", "4")
     assert done.returncode == 0 and '"values": [0, 0, 31, 0, 0]' in done.stdout, done
+    done = raftnow("get", "--board", "2", "--lease")
+    assert done.returncode == 0 and '"values": [0, 0, 31, 0, 0]' in done.stdout, done
+    victim = next(n for n in demo.cluster.nodes if n != link.wait_leader(20))
+    done = raftnow("cluster", "demote", str(victim))
+    assert done.returncode == 0 and "make the board a learner" in done.stdout, done
+    assert link.run(lambda: members(link, link.wait_leader(20))[victim][1] == LEARNER, 10)
+    done = raftnow("cluster", "show")
+    roles = {m: told["role"] for m, told in json.loads(done.stdout)["members"].items()}
+    assert roles[str(victim)] == "learner" and list(roles.values()).count("voter") == 4, done
+    done = raftnow("cluster", "promote", str(victim))
+    assert done.returncode == 0, done
+    assert link.run(lambda: members(link, link.wait_leader(20))[victim][1] == VOTER, 10)
+    done = raftnow("cluster", "promote", "99")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done
     done = raftnow("set", "2", "99", "34")
     assert done.returncode == 1 and "outside the list" in done.stdout
     done = raftnow("set", "2", "0", "99999999999")

@@ -36,8 +36,8 @@ from raft.proposals import Proposals
 from raft.reads import Reads
 from raft.sessions import Sessions
 from tools import cli
+from tools.sim import board as board_module
 from tools.sim import campaign, fuzz, run
-from tools.sim.board import Machine
 from tools.sim.checks import Violation
 from tools.sim.faults import Faults
 from tools.sim.trace import Trace
@@ -184,6 +184,13 @@ def test_all_are_killed_at_once_and_start_again(entries):
     assert write(world, 1, 0, 7) == COMMITTED
 
 
+def hold_back(world, *ids):
+    """Those of `ids` that have power do not stand by themselves for long."""
+    for me in ids:
+        if world.boards[me].alive:
+            world.touch(me, lambda raft: raft.hold_back(raft.now_ms + 10_000))
+
+
 def lead_alone(world, ids):
     """Let one of `ids` win an election and nobody hear its first entry; cut its power."""
 
@@ -217,6 +224,7 @@ def test_a_tail_of_a_newer_term_that_is_older_news_is_repaired():
     world.crash(old)
     newer = lead_alone(world, others)
     world.restart(old)
+    hold_back(world, *others)
     assert world.run_until_true(lambda: world.leader() == old, 5000)
     world.restart(newer)
     settle(world)
@@ -347,6 +355,7 @@ def figure_8(world):
     world.crash(s4)
     world.restart(s1)
     world.restart(s2)
+    hold_back(world, s3)
 
     def old_entry_on_a_majority():
         leader = world.leader()
@@ -358,6 +367,7 @@ def figure_8(world):
     world.run(10)  # what is on the air finds nobody
     for me in (s3, s4, s5):
         world.restart(me)
+    hold_back(world, s3, s4)
     assert world.run_until_true(lambda: world.leader() == s5, 5000)
     assert world.run_until_true(lambda: world.boards[s3].raft.commit_index >= first, 5000)
 
@@ -511,7 +521,7 @@ def test_caught_a_snapshot_of_what_is_not_committed(monkeypatch):
             raft.log.compact(last)
 
     monkeypatch.setattr(snapshot, "take_if_due", hasty)
-    caught("state machine safety", small_logs, 3)
+    caught("state machine safety", small_logs, 3, 20, range(3, 60))
 
 
 def test_caught_a_snapshot_that_forgets(monkeypatch):
@@ -584,7 +594,11 @@ def test_caught_applying_something_else(monkeypatch):
 
 
 def test_caught_a_database_that_differs(monkeypatch):
-    monkeypatch.setattr(Machine, "apply", lambda machine, command: COMMITTED)
+    def idle(machine, heard):
+        machine.apply = lambda command: heard(command) or COMMITTED
+        return machine
+
+    monkeypatch.setattr(board_module, "watched", idle)
     caught("database", swarm, 3)
 
 

@@ -11,6 +11,16 @@ from typing import Annotated
 
 import typer
 
+from raft.message import (
+    LEASE,
+    LINEARIZABLE,
+    MEMBER_NAMES,
+    MEMBERS,
+    ORDER_DEMOTE,
+    ORDER_PROMOTE,
+    ORDER_REMOVE,
+    ORDER_TEXTS,
+)
 from tools import demo as demo_module
 from tools.cluster import Cluster, ClusterError
 from tools.link import Link, LinkError
@@ -146,7 +156,7 @@ def change(cluster, make):
     with connect(cluster) as link:
         link.wait_leader(10)
         try:
-            command = make(link)
+            command = link.insist(make(link), 10)
         except ValueError as error:
             fail(str(error))
     print(command.text)
@@ -212,10 +222,13 @@ def get(
     board: Annotated[
         int, typer.Option(help="Read through this board, no older than now (linearizable).")
     ] = 0,
+    lease: Annotated[
+        bool, typer.Option("--lease", help="With --board: let the leader answer by its lease.")
+    ] = False,
 ):
     """The database as JSON: as each board last applied it (may lag), or with --board as of now."""
     if board:
-        read_through(board, cluster)
+        read_through(board, LEASE if lease else LINEARIZABLE, cluster)
     loaded = Cluster.load(cluster)
     with connect(cluster) as link:
         link.run(lambda: set(loaded.nodes) <= set(link.databases()), timeout)
@@ -227,18 +240,67 @@ def get(
     raise typer.Exit(0 if len(boards) == len(loaded.nodes) else 1)
 
 
-def read_through(board, cluster):
-    """Print a linearizable read and end."""
+def read_through(board, level, cluster):
+    """Print a read that is no older than now, and end."""
     with connect(cluster) as link:
         link.wait_leader(10)
         try:
-            reading = link.read(board, 10)
+            reading = link.read(board, 10, level)
         except ValueError as error:
             fail(str(error))
     if reading.values is None:
         fail(reading.reason)
     print(json.dumps({"applied_index": reading.applied_index, "values": reading.values}))
     raise typer.Exit(0)
+
+
+members = typer.Typer(no_args_is_help=True, help="Who belongs to the cluster.")
+app.add_typer(members, name="cluster")
+
+
+@members.command()
+def show(cluster: ClusterFile = str(demo_module.CLUSTER_FILE)):
+    """Voters, learners and removed boards as JSON, as the leader knows them now."""
+    with connect(cluster) as link:
+        reading = link.read(link.wait_leader(10), 10, part=MEMBERS)
+    if reading.values is None:
+        fail(reading.reason)
+    told = {
+        str(member): {"role": MEMBER_NAMES[role], "incarnation": incarnation}
+        for member, incarnation, role, _ in reading.values
+    }
+    print(json.dumps({"leader": reading.node, "members": told}))
+
+
+def order(what, board, cluster):
+    """Have the leader change the members, and say so."""
+    with connect(cluster) as link:
+        try:
+            link.order(what, board, 10)
+        except ValueError as error:
+            fail(str(error))
+    print("the leader begins to %s" % ORDER_TEXTS[what])
+
+
+Member = Annotated[int, typer.Argument(help="Board that it is about.")]
+
+
+@members.command()
+def remove(board: Member, cluster: ClusterFile = str(demo_module.CLUSTER_FILE)):
+    """Remove a board; when it is heard again, it stands by as a learner."""
+    order(ORDER_REMOVE, board, cluster)
+
+
+@members.command()
+def promote(board: Member, cluster: ClusterFile = str(demo_module.CLUSTER_FILE)):
+    """Make a learner a voter."""
+    order(ORDER_PROMOTE, board, cluster)
+
+
+@members.command()
+def demote(board: Member, cluster: ClusterFile = str(demo_module.CLUSTER_FILE)):
+    """Make a voter a learner."""
+    order(ORDER_DEMOTE, board, cluster)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import socket
 import time
 
 from raft.message import DATABASE, LINEARIZABLE
-from tools.pc import COLLECTOR_SILENT_MS, DONE, HEARD_LATELY_MS, REFUSED, Station
+from tools.pc import COLLECTOR_SILENT_MS, DONE, HEARD_LATELY_MS, REFUSED, UNSURE, Station
 
 RECEIVE_MAX = 65535
 DATAGRAMS_A_PUMP = 2000  # so that a flood cannot keep the caller from anything else
@@ -168,6 +168,24 @@ class Link:
     def cas(self, node, index, expected, value, timeout_s):
         """Set `index` to `value` if it is `expected`, as `set`."""
         return self._end(self.station.cas(node, index, expected, value, clock_ms()), timeout_s)
+
+    def change(self, node, data, timeout_s):
+        """Have board `node` propose `data`, a command of the cluster's state machine, as `set`."""
+        return self._end(self.station.change(node, data, clock_ms()), timeout_s)
+
+    def insist(self, command, timeout_s):
+        """Ask other boards for a `command` that ended unknown, under its number, so that it is
+        applied once; return it as soon as its outcome is known, or after `timeout_s`."""
+        end = time.monotonic() + timeout_s
+        asked = {command.node}
+        while command.state == UNSURE and time.monotonic() < end:
+            others = [n for n in sorted(self.station.boards) if n not in asked]
+            if not others:
+                break
+            asked.add(others[0])
+            self.station.retry(command, others[0], clock_ms())
+            self._end(command, max(0.0, end - time.monotonic()))
+        return command
 
     def _end(self, command, timeout_s):
         self.run(lambda: command.finished, timeout_s)

@@ -53,6 +53,7 @@ from raft.message import (
 from raft.sessions import WINDOW, client_name, head
 from raft.wire import FRAME_MAX, Codec
 from tools.air import airtime_us
+from tools.contents import contents
 
 SUBSCRIBE_EVERY_MS = 1000
 FIRST_EVERY_MS = 50
@@ -356,6 +357,10 @@ class Station:
         """Start 'set `index` to `value` if it is `expected`', as `set`."""
         return self._start(node, index, value, cas_command(index, expected, value), now_ms)
 
+    def change(self, node, data, now_ms):
+        """Start `data` (bytes), a command of the state machine, at board `node`, as `set`."""
+        return self._start(node, 0, 0, data, now_ms)
+
     def retry(self, command, node, now_ms):
         """Ask board `node` for a `command` that ended UNSURE, once more under its number: if it was
         applied, it is not applied again. Raises ValueError if it is too late for that."""
@@ -433,7 +438,7 @@ class Station:
         if machine is None or machine.digest() != message.digest:
             reading.image.clear()
             return
-        reading.values = list(machine.values)
+        reading.values = contents(machine)
         reading.applied_index = message.applied_index
         self._end_reading(reading, DONE, now_ms)
 
@@ -747,7 +752,7 @@ class Station:
         except ValueError:
             whole = False
         if whole:
-            heard.database = list(machine.values)
+            heard.database = contents(machine)
             seen.database = (message.applied_index, heard.database)
         elif message.total:
             self.counts["torn_databases"] += 1

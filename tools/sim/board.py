@@ -9,8 +9,7 @@ from random import Random
 
 from firmware.driver import Driver
 from firmware.journal import Journal
-from raft.intlist import IntList
-from raft.message import APPEND, identity
+from raft.message import identity
 from raft.wire import BYTES, ENTRIES, FIELDS, FRAME_MAX, HEADER_FIELDS, NOTHING, TAILS, Codec
 
 RING_BYTES = 8192  # what firmware.radio asks ESP-NOW for
@@ -180,16 +179,16 @@ class WatchedJournal(Journal):
         self._noted.clear()
 
 
-class Machine(IntList):
-    """The database, telling `heard(command)` of each command that it is given."""
+def watched(machine, heard):
+    """`machine`, which tells `heard(command)` of each command that it is given."""
+    apply = machine.apply
 
-    def __init__(self, size, heard):
-        super().__init__(size)
-        self._heard = heard
+    def tell_and_apply(command):
+        heard(command)
+        return apply(command)
 
-    def apply(self, command):
-        self._heard(command)
-        return super().apply(command)
+    machine.apply = tell_and_apply
+    return machine
 
 
 class Ears:
@@ -213,7 +212,7 @@ class Ears:
             return reason
         values = message.__dict__
         values.update(known)
-        if known["type"] == APPEND:
+        if "entries" in known:
             values["entries"] = list(known["entries"])
         return None
 
@@ -327,12 +326,12 @@ class Board:
         self._now_us = now_us
         self._ring.clear()
         self._ring_bytes = 0
-        size = len(self.config.new_machine().values)
+        machine = watched(self.config.new_machine(), lambda c: self._commanded(self, c))
         driver = Driver(
             self.config,
             self,
             WatchedJournal(Store(self), self.durable),
-            Machine(size, lambda command: self._commanded(self, command)),
+            machine,
             self.plate,
             self.clock_ms,
             self.random.randbytes,

@@ -35,6 +35,12 @@ LEAST_PRESENT = 0.3  # share of the runs in which each kind must occur...
 _JUDGED_RUNS = 100  # ...as far as fewer runs can tell
 _JUDGED_BOARDS = 3  # two have hardly any conflicts, one has nobody to send a snapshot to
 _DRIFT_PPM = 100  # of a clock: an ESP32's crystal is good for 10, a hot one for more
+_MACHINES = (
+    {"size": 5},
+    {"size": 200},
+    {"machine": "keyvalue", "keys_max": 6, "bytes_max": 300},  # often full
+    {"machine": "keyvalue"},
+)
 _DRIFTS_PPM = (100, 9000)  # two clocks may run apart by `drift_percent`, 2 by default
 _PROGRESS_S = 5
 _SUMS = ("events", "virtual_seconds", "deliveries", *KINDS)
@@ -138,7 +144,7 @@ def _limits(seed, boards):
         "keep_entries": random.choice((0, 2, 16) if boards > 1 else (64,)),
         "log_bytes": random.choice((1024, 8192)),
         "window": random.choice((4, 64)),
-        "size": random.choice((5, 5, 200)),
+        **random.choice(_MACHINES),
         # Short, so that the leader changes the members by itself many times in a run.
         "planned_voters": random.choice((boards, boards, max(1, boards - 2))) | 1,
         "promote_ms": random.choice((100, 500, 2000)),

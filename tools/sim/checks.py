@@ -47,6 +47,8 @@ from raft.message import (
 )
 from raft.sessions import Sessions
 from raft.wire import FIELD_SIZES, FIELDS, HEADER_FIELDS, HEADER_SIZE
+from tools.contents import contents
+from tools.sim.board import watched
 
 
 def _offset(fields, name, at=0):
@@ -139,8 +141,7 @@ class Checks:
         self._index = 0
         self._graveyard = []  # DurableViews of identities that are no more
         config = next(iter(world.boards.values())).config
-        self._machine = config.new_machine()
-        self._apply, self._machine.apply = self._machine.apply, self._executed
+        self._machine = watched(config.new_machine(), self._executed)
         self._sessions = Sessions(self._machine)
         self._digests = [self._machine.digest()]  # by applied index...
         self._tables = [crc32(b"")]  # ...and of the sessions
@@ -482,7 +483,6 @@ class Checks:
         """The committed entry at `_index` has the state machine apply `command`."""
         self._executions[self._index] = bytes(command)
         self._once(self._index, command)
-        return self._apply(command)
 
     def _once(self, index, command):
         if self._asked.get(command) != 1:
@@ -515,7 +515,7 @@ class Checks:
         if raft.applied_index != seen.applied_index:
             if board.driver.machine.digest() != self._digests[raft.applied_index]:
                 what = "board %d shows %s after entry %d, which the committed entries do not make"
-                values = board.driver.machine.values
+                values = contents(board.driver.machine)
                 self._broken("database", what, board.id, values, raft.applied_index)
 
     def _answered(self, asked):

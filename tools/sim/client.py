@@ -38,27 +38,34 @@ class Client:
         self.random = random
         self._next_command = next_command
         self._retry_ms = retry_ms
+        self._restarts = random.choice((0.0, 0.0, 0.3))
         config = next(iter(world.boards.values())).config
         keys = KeyRing(config.key, config.key_generation)
-        self.codec = Codec(cluster_hash(config.cluster), keys, me, 1 + random.randrange(0xFFFF), 1)
-        self._name = client_name(me, self.codec.incarnation, self.codec.epoch)
+        self.codec = Codec(cluster_hash(config.cluster), keys, me, 1)
+        self._restart()
         self._message = Message()
         self._buf = bytearray(FRAME_MAX)
         self._request = 0
-        self._session = 0
-        self._sequence = 0
         self._asked = None  # the command under way, as checks and histories know it
         self._addressed = set()  # boards that were asked for it
         self._board = 0
-        self._busy_until_us = 0
         world.hear_all(self._overhear)
         self._later(0, self._go_on)
+
+    def _restart(self):
+        """As a program that is started anew: what was under way is forgotten with its session."""
+        self.codec.incarnation = 1 + self.random.randrange(0xFFFF)
+        self.codec.epoch = 1 + self.random.randrange(1 << 29)
+        self._name = client_name(self.me, self.codec.incarnation, self.codec.epoch)
+        self._session = self._sequence = 0
 
     def _later(self, delay_us, function):
         self.world.at(self.world.now_us + int(delay_us), lambda _: function(), None)
 
     def _go_on(self):
         """Begin the next command, or repeat the present one."""
+        if self._asked is None and self.random.random() < self._restarts:
+            self._restart()
         if self._asked is None and self._session:
             command = self._next_command()
             if command is None:

@@ -7,10 +7,11 @@ times. In the end all is healed, and the cluster must come to a leader and equal
 
 from random import Random
 
-from raft.intlist import add_command, set_command
 from raft.message import COMMITTED, FIRST_PC, LEARNER, LEASE, LINEARIZABLE, REMOVED, VOTER
+from raft.wire import FRAME_MAX
 from tools.sim.board import RING_BYTES
 from tools.sim.client import Client
+from tools.sim.workload import workload_for
 
 LIVENESS_MS = 10_000  # 33 of the longest election timeouts
 _CHANCE = 0.5  # that a run has a given fault
@@ -25,7 +26,7 @@ class Faults:
         self.world = world
         self.random = random = Random("%d/faults" % world.seed)
         self._ids = list(world.boards)
-        self._cells = len(world.boards[1].config.new_machine().values)
+        self._workload = workload_for(world.boards[1].config.new_machine())
         self._end_us = world.now_us + int(seconds * 1_000_000)
         self._value = 0
         self._heal_us = 0
@@ -48,6 +49,7 @@ class Faults:
             self._pauses,
             self._small_rings,
             self._clients,
+            self._noise,
         ):
             # Drawn for all alike, so that switching one off by hand leaves the others as they are.
             exists, strength = random.random() < _CHANCE, random.random()
@@ -128,11 +130,17 @@ class Faults:
             retry_ms = random.uniform(50, 1000)
             Client(self.world, FIRST_PC + number, random, self._client_command, retry_ms)
 
+    def _noise(self, strength):
+        """Frames that nobody of the cluster sent, and frames that came damaged."""
+        if self.world.recorded is None:
+            self.world.record()
+        self._every(100 - 90 * strength, self._bad_frame)
+
     def _client_command(self):
         if not self._clients_go_on:
             return None
         self._value += 1
-        return add_command(self.random.randrange(self._cells), self._value)
+        return self._workload.command(self.random, self._value)
 
     # What recurs.
 
@@ -171,6 +179,10 @@ class Faults:
             for group in groups:
                 if bridge not in group:
                     group.append(bridge)
+        if self.random.random() < 0.2:
+            # A star: all hear one board, which may lack entries, and nobody else.
+            hub = self.random.choice(self._ids)
+            groups = [[hub, me] for me in self._ids if me != hub]
         leader = self.world.leader()
         self.world.partition([group for group in groups if group])
         if leader is not None:
@@ -199,6 +211,18 @@ class Faults:
     def _play_back(self):
         self.world.play_back(self.random.choice(self._ids), self.random.randrange(1 << 30))
 
+    def _bad_frame(self):
+        random = self.random
+        recorded = self.world.recorded
+        if recorded and random.random() < 0.8:
+            frame = bytearray(recorded[random.randrange(len(recorded))])
+            for _ in range(random.choice((0, 1, 1, 3))):
+                frame[random.randrange(len(frame))] ^= 1 << random.randrange(8)
+            frame = frame[: random.choice((len(frame), len(frame), random.randrange(len(frame))))]
+        else:
+            frame = random.randbytes(random.randrange(1, FRAME_MAX + 1))
+        self.world.deliver(random.choice(self._ids), bytes(frame))
+
     def _ask(self):
         alive = self.world.alive()
         if alive:
@@ -206,8 +230,7 @@ class Faults:
 
     def _propose(self, me):
         self._value += 1
-        index = self.random.randrange(self._cells)
-        self.world.propose(me, set_command(index, self._value))
+        self.world.propose(me, self._workload.command(self.random, self._value))
 
     def _transfer(self):
         self.world.transfer(self.random.choice(self._ids))
@@ -286,7 +309,7 @@ class Faults:
                 leader = world.leader()
                 if leader is None:
                     return False
-                tries.append(world.propose(leader, set_command(0, self._value)))
+                tries.append(world.propose(leader, self._workload.sure_command(self._value)))
             return tries[-1].code == COMMITTED and world.checks.all_equal()
 
         return done

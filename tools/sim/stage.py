@@ -24,6 +24,7 @@ from raft.message import (
     LEADER,
     LEARNER,
     LEASE,
+    LEND,
     LINEARIZABLE,
     OPEN_SESSION,
     OUTCOME,
@@ -166,6 +167,9 @@ def _details(message):
         return ": yes" if message.flags & GRANTED else ": no"
     if message.type == OUTCOME:
         return ": " + OUTCOME_TEXTS[message.code]
+    if message.type == LEND:
+        last = message.prev_index + len(message.entries)
+        return " %d..%d behind term %d" % (message.prev_index + 1, last, message.prev_term)
     if message.type == HELLO:
         return ": " + HELLO_STATES[message.state]
     return ""

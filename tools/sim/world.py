@@ -23,6 +23,7 @@ from firmware.journal import JournalDamaged
 from raft import membership
 from raft.message import COMMITTED, LEADER, LINEARIZABLE, OUTCOME_TEXTS
 from tools.air import BROADCAST, Air
+from tools.contents import contents
 from tools.sim.board import Board, Ears, PowerCut, chip_of
 from tools.sim.checks import Checks, Violation
 
@@ -184,8 +185,8 @@ class World:
         return max(leading, key=lambda b: b.raft.term).id if leading else None
 
     def databases(self):
-        """{id: values} of the boards that have power."""
-        return {board.id: list(board.driver.machine.values) for board in self.alive()}
+        """{id: contents} of the boards that have power."""
+        return {board.id: contents(board.driver.machine) for board in self.alive()}
 
     def crash(self, me):
         """Cut the power of board `me`; nothing happens if it has none."""
@@ -275,7 +276,7 @@ class World:
                 reading.answered_us = self.now_us
                 if code == COMMITTED:
                     reading.index = driver.raft.applied_index
-                    reading.values = list(driver.machine.values)
+                    reading.values = contents(driver.machine)
                     self.checks.read_ends(board, driver, floor)
 
             driver.read(done, level)
