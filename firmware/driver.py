@@ -21,6 +21,7 @@ from raft.message import (
     CHALLENGE,
     COMMITTED,
     EVERYONE,
+    FIRST_PC,
     FORWARD,
     HELLO,
     LEADER,
@@ -281,8 +282,10 @@ class Driver:
         elif not self.birth.takes_part():
             return False
         elif kind == FORWARD:
-            # A command is protected by its session; whoever opens one must be there.
-            if message.kind != OPEN_SESSION or self._is_fresh(message, now_ms):
+            # A session protects its commands from being applied twice, not a PC that was told
+            # "rejected" from a recording. Boards give no such answer on another board's behalf.
+            known = message.src < FIRST_PC and message.kind != OPEN_SESSION
+            if known or self._is_fresh(message, now_ms):
                 self.proposals.on_forward(message)
         elif kind == ORDER:
             if self._is_fresh(message, now_ms):

@@ -14,6 +14,7 @@ from raft.message import (
     ACK,
     APPEND,
     BAD_INDEX,
+    BUSY,
     CHALLENGE,
     COMMITTED,
     EVERYONE,
@@ -221,6 +222,21 @@ def test_an_unknown_outcome_is_tried_again_under_its_number():
     assert command.state == pc.DONE and one.finished() == [command, command]
     with pytest.raises(ValueError, match="too late"):
         one.retry(command, 3, 8000)
+
+
+def test_a_board_that_asks_again_has_started_anew_and_its_no_is_none():
+    """Found by the simulator: the boot before had appended the command, and lost power."""
+    one, board = station(), Board(3)
+    command = one.set(3, 0, 1, 0)
+    (opening,) = sent(one)
+    one.datagram(board.says(CHALLENGE, one.id, data=b"12345678"), 5)
+    one.datagram(outcome(board, one, opening, COMMITTED, 6, 1), 10)
+    one.datagram(board.says(CHALLENGE, one.id, data=b"another."), 20)
+    one.datagram(outcome(board, one, command, BUSY), 30)
+    assert command.state == pc.UNSURE
+    first = one.set(3, 0, 2, 40)
+    one.datagram(outcome(board, one, first, BUSY), 50)
+    assert first.state == pc.REFUSED
 
 
 def test_a_number_stays_wanted_while_its_command_may_be_tried_again():

@@ -191,6 +191,23 @@ def hold_back(world, *ids):
             world.touch(me, lambda raft: raft.hold_back(raft.now_ms + 10_000))
 
 
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_after_a_power_cycle_a_leader_within_two_election_timeouts(seed):
+    """Rule 4 costs the time of the longest promise; counted from the boot of the last board that
+    makes a majority."""
+    world = led(seed)
+    for me in world.boards:
+        world.crash(me)
+    world.run(100)
+    order = list(world.boards)
+    world.random.shuffle(order)
+    for me in order[:3]:
+        world.run(world.random.randrange(1000))
+        world.restart(me)
+    settings = world.boards[1].config.settings
+    assert world.run_until_true(world.leader, 2 * settings.election_max_ms)
+
+
 def lead_alone(world, ids):
     """Let one of `ids` win an election and nobody hear its first entry; cut its power."""
 

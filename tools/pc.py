@@ -120,7 +120,7 @@ class Command:
     code: int = 0  # of the last outcome
     session: int = 0  # under which it goes, and its number there; 0: not begun
     sequence: int = 0
-    boards: int = 0  # how many were asked so far
+    boards: int = 0  # how many were asked so far, each boot of a board for itself
 
     @property
     def finished(self):
@@ -675,10 +675,14 @@ class Station:
         proof.dst = message.src
         proof.data = message.data
         self._send(proof, now_ms)
+        again = message.src in self._proved
         self._proved.add(message.src)
         self._open_due_ms = now_ms
         for command in self._pending.values():
             if command.node == message.src:
+                if again:
+                    # It has started anew: what it did before with the command, it has forgotten.
+                    command.boards += 1
                 if command.state == SENT:
                     command.state = CHALLENGED
                 self._forward(command, now_ms)

@@ -58,6 +58,7 @@ class Client:
         self.codec.epoch = 1 + self.random.randrange(1 << 29)
         self._name = client_name(self.me, self.codec.incarnation, self.codec.epoch)
         self._session = self._sequence = 0
+        self._proved = set()
 
     def _later(self, delay_us, function):
         self.world.at(self.world.now_us + int(delay_us), lambda _: function(), None)
@@ -104,6 +105,9 @@ class Client:
         if self.codec.decode(frame, len(frame), message) is not None:
             return
         if message.type == CHALLENGE:
+            if message.src in self._proved:
+                self._addressed.add(None)  # it has forgotten what it did with the command
+            self._proved.add(message.src)
             self._send(PROOF, message.src, 0, message.data)
             self._ask()
         elif message.type == OUTCOME and message.dst_incarnation == self.codec.incarnation:
