@@ -19,6 +19,8 @@ from tools.air import (
     ack_us,
     airtime_us,
 )
+from tools.sim.campaign import prepare
+from tools.sim.faults import Faults
 from tools.sim.world import World
 
 A, B, C, D, E = (b"\x02RAFT" + bytes([n]) for n in range(1, 6))
@@ -1006,3 +1008,20 @@ def test_a_world_looks_at_an_air_that_was_calmed():
     assert world.air.next_us() == world._air_us < held
     world.run(2)
     assert world.deliveries > before
+
+
+def test_the_fault_radio_is_healed():
+    world = World(seed=5, boards=3)
+    faults = Faults(world, 5)
+    faults._radio(0.9)
+    faults._jam()
+    faults._walk()
+    assert world.air.cw_min and world.air.position(world.now_us, world.boards[1].mac)
+    faults.heal()
+    assert not world.air.cw_min and not world.air._jammers
+    assert {world.air.position(world.now_us, b.mac) for b in world.boards.values()} == {None}
+
+
+def test_some_runs_have_the_fault_radio():
+    having = [seed for seed in range(1, 21) if "radio" in prepare(seed)[1].kinds]
+    assert 5 <= len(having) <= 15
