@@ -288,6 +288,19 @@ def swarm(boards, seconds=20, seeds=range(1, 60)):
         faults.finish()
 
 
+def caught_in_a_swarm(name, play, boards):
+    """In some run the broken core breaks just that property; in others another may come first."""
+    seen = set()
+    for seed in range(1, 100):
+        try:
+            play(boards, seeds=[seed])
+        except Violation as violation:
+            seen.add(violation.property)
+            if violation.property == name:
+                return
+    raise AssertionError("only %s" % seen)
+
+
 def caught(name, play, *arguments):
     with pytest.raises(Violation) as violation:
         play(*arguments)
@@ -434,7 +447,7 @@ def test_caught_accepting_behind_another_entry(monkeypatch):
         replication.on_append(raft, message)
 
     handle(monkeypatch, APPEND, on_append)
-    caught("log matching", swarm, 3, 20, range(1, 200))
+    caught_in_a_swarm("log matching", swarm, 3)
 
 
 def test_caught_replacing_in_place_and_keeping_the_tail(monkeypatch):
@@ -538,7 +551,7 @@ def test_caught_a_snapshot_of_what_is_not_committed(monkeypatch):
             raft.log.compact(last)
 
     monkeypatch.setattr(snapshot, "take_if_due", hasty)
-    caught("state machine safety", small_logs, 3, 20, range(3, 60))
+    caught_in_a_swarm("state machine safety", small_logs, 3)
 
 
 def test_caught_a_snapshot_that_forgets(monkeypatch):

@@ -373,6 +373,31 @@ def test_faults_of_the_air(boards):
     assert stats["stations"]["n0"]["frames"] == 7 and stats["lost"]["cut"] > 0
 
 
+def test_boards_stand_at_places(boards):
+    """The profile `radio` in real time: range, levels, a walk and a jammer."""
+    radio_boards(boards, 3)
+    boards.air.use("radio", shadowing_db=0, fading_m=0, burst_loss=0)
+    for name, metres in (("n0", 0), ("n1", 100), ("n2", 5000)):
+        boards.air.place(name, (metres, 0))
+    check_heard(boards, "n0", b"near", "n1")
+    assert "[-80," in boards.ask("n1", "e.peers_table")
+    boards.air.move("n2", (10, 0), 1e5)  # takes 50 ms
+    time.sleep(0.1)
+    check_heard(boards, "n0", b"all", "n1", "n2")
+    assert "[-50," in boards.ask("n2", "e.peers_table")
+    boards.air.jam(0.3, position=(0, 0))
+    before = time.monotonic()
+    check_heard(boards, "n0", b"late", "n1", "n2")
+    assert time.monotonic() - before > 0.25
+    boards.air.jam(60, loss=1.0)
+    check_heard(boards, "n0", b"lost")
+    boards.air.calm()
+    check_heard(boards, "n2", b"calm", "n0", "n1")
+    with pytest.raises(VirtualBoardError, match="wavelength"):
+        boards.air.use("radio", wavelength=1)
+    assert boards.air.stats()["lost"]["jammed"]
+
+
 def test_a_killed_board_is_off_the_air_and_comes_back(boards):
     radio_boards(boards, 2)
     boards.ask("n0", "mac = b'\\x02RAFT\\x02'; e.add_peer(mac)")

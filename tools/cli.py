@@ -356,7 +356,8 @@ def rewrite():
     from tools import tables
     from tools.sim import scenario
 
-    tables.PATH.write_text(tables.rewritten(tables.PATH.read_text()))
+    for path in tables.DOCUMENTS:
+        path.write_text(tables.rewritten(path, path.read_text()))
     scenario.MANUAL.write_text(scenario.manual(scenario.MANUAL.read_text()))
     try:
         for story in scenario.scenarios():

@@ -1,18 +1,21 @@
-"""The tables of docs/protocol.md, made from the codec itself so that they cannot drift."""
+"""The tables of docs/, made from the code itself so that they cannot drift."""
 
 import pathlib
 
 from collector import envelope
 from raft import message, wire
+from tools import air
 
-PATH = pathlib.Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
+_DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+PROTOCOL = _DOCS / "protocol.md"
+AIR = _DOCS / "air.md"
 _BEGIN = "<!-- made from the code: %s -->\n"
 _END = "<!-- end -->\n"
 _TAILS = {wire.NOTHING: "", wire.ENTRIES: "then entries", wire.BYTES: "then free bytes"}
 
 
-def tables():
-    """{name: Markdown} of every generated part."""
+def protocol_tables():
+    """{name: Markdown} of every generated part of docs/protocol.md."""
     made = {"header": _fields(wire.HEADER_FIELDS), "types": _types(), "outcomes": _outcomes()}
     for kind, name in message.TYPE_NAMES.items():
         made[name] = _fields(wire.FIELDS[kind]) if wire.FIELDS[kind] else "No fixed fields.\n"
@@ -22,13 +25,32 @@ def tables():
     return made
 
 
-def rewritten(text):
-    """`text` of docs/protocol.md, generated parts made anew. ValueError if one is missing."""
-    for name, table in tables().items():
+def air_tables():
+    """{name: Markdown} of every generated part of docs/air.md."""
+    heads = ("parameter", "plain", "radio", "", "meaning", "source")
+    rate_heads = ("Mbit/s", "", "50 bytes", "250 bytes", "ACK at", "ACK", "sensitivity, dBm")
+    rates = []
+    for rate in sorted(air.RATES):
+        modulation, _, _, _, _, ack_rate, sensitivity_dbm = air.RATES[rate]
+        times = [air.airtime_us(size, rate) for size in (50, 250)]
+        rates.append((rate, modulation, *times, ack_rate, air.ack_us(rate), sensitivity_dbm))
+    return {
+        "parameters": _rows(heads, air.PARAMETERS),
+        "rates": _rows(rate_heads, rates),
+    }
+
+
+# The documents, and what makes their parts.
+DOCUMENTS = {PROTOCOL: protocol_tables, AIR: air_tables}
+
+
+def rewritten(path, text):
+    """`text` of the document at `path`, its parts made anew. ValueError if one is missing."""
+    for name, table in DOCUMENTS[path]().items():
         begin = _BEGIN % name
         head, found, rest = text.partition(begin)
         if not found:
-            raise ValueError("docs/protocol.md has no part '%s'" % name)
+            raise ValueError("docs/%s has no part '%s'" % (path.name, name))
         text = head + begin + table + _END + rest.partition(_END)[2]
     return text
 

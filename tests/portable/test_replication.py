@@ -292,8 +292,8 @@ def test_terms_and_indexes_end_with_a_clear_error():
 
 
 def test_a_lone_voter_speaks_only_when_its_term_is_durable():
-    """Found by the simulator: it stands and leads in one step, and an AppendEntries may leave before
-    the leader's own write (thesis 10.2.1), but not before its term and vote (Figure 2)."""
+    """Found by the simulator: it stands and leads in one step. AppendEntries may leave before the
+    leader's own write (thesis 10.2.1), but not before its term and vote (Figure 2)."""
     table = Table(1)
     raft = table[1]
     raft.election_at_ms = table.now_ms = LONG_MS

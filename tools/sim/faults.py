@@ -50,6 +50,7 @@ class Faults:
             self._small_rings,
             self._clients,
             self._noise,
+            self._radio,
         ):
             # Drawn for all alike, so that switching one off by hand leaves the others as they are.
             exists, strength = random.random() < _CHANCE, random.random()
@@ -142,6 +143,23 @@ class Faults:
         self._value += 1
         return self._workload.command(self.random, self._value)
 
+    def _radio(self, strength):
+        self._side_m = 10 + 100 * strength
+        air = self.world.air
+        air.use("radio")
+        for me in self._ids:
+            air.place(self.world.boards[me].mac, self._somewhere())
+        if self.random.random() < 0.3:
+            # Two that all others hear and that do not sense each other.
+            for me, x in zip(self._ids, (0, 180), strict=False):
+                air.place(self.world.boards[me].mac, (x, 0))
+            for me in self._ids[2:]:
+                air.place(self.world.boards[me].mac, (90, 10 * me))
+        if self.random.random() < 0.5:
+            self._every(5000 - 4000 * strength, self._jam)
+        if self.random.random() < 0.5:
+            self._every(5000 - 4000 * strength, self._walk)
+
     # What recurs.
 
     def _every(self, mean_ms, act):
@@ -192,6 +210,23 @@ class Faults:
 
     def _later(self, delay_us, function, *arguments):
         self.world.at(self.world.now_us + delay_us, lambda given: function(*given), arguments)
+
+    def _somewhere(self):
+        return (self.random.uniform(0, self._side_m), self.random.uniform(0, self._side_m))
+
+    def _jam(self):
+        now_us = self.world.now_us
+        until_us = now_us + self.random.randrange(10_000, 2_000_000)
+        loss = self.random.choice((None, 0.3, 0.9))
+        self.world.air.jam(now_us, until_us, position=self._somewhere(), loss=loss)
+        self.world.links("the radio is jammed for %d ms" % ((until_us - now_us) // 1000))
+
+    def _walk(self):
+        me = self.random.choice(self._ids)
+        x, y = self._somewhere()
+        speed = self.random.uniform(1, 50)
+        self.world.air.move(self.world.now_us, self.world.boards[me].mac, (2 * x, 2 * y), speed)
+        self.world.links("%d walks to %d m, %d m" % (me, 2 * x, 2 * y))
 
     def _crash(self):
         self.world.crash(self._someone())
@@ -275,10 +310,7 @@ class Faults:
     def heal(self):
         """Everything works again: radio, flash and power of all boards."""
         world = self.world
-        world.air.set_loss(0.0)
-        world.air.set_delay(0, 0)
-        world.air.set_duplicate(0.0)
-        world.heal()
+        world.calm()
         self._clients_go_on = False
         for board in world.boards.values():
             board.cut_at_sync = 0

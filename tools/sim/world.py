@@ -14,7 +14,6 @@ way have the same `hash()`, in any process: nothing in here iterates over a set.
 from collections import deque
 from hashlib import blake2b
 from heapq import heappop, heappush
-from itertools import groupby
 from random import Random
 from struct import pack
 
@@ -88,6 +87,7 @@ class World:
         self.now_us = 0
         self.random = Random("%d/world" % seed)
         self.air = Air(Random("%d/air" % seed))
+        self._air_us = None  # when the air is looked at next
         self.trace = trace
         self.replay = replay or "World(seed=%d, boards=%d), driven as in the test" % (seed, boards)
         self.events = 0
@@ -95,7 +95,7 @@ class World:
         self.crashes = 0
         self._listeners = []
         self.recorded = None  # deque of frames once somebody records
-        self.ether = None  # ether(board, frame, deliveries): those deliveries that shall take place
+        self._ether = None
         self._sequence = 0
         self._queue = []
         self._hash = blake2b(digest_size=16)
@@ -355,6 +355,16 @@ class World:
 
     # The radio.
 
+    @property
+    def ether(self):
+        """ether(board, frame, deliveries): those deliveries that shall take place, or None."""
+        return self._ether
+
+    @ether.setter
+    def ether(self, ether):
+        self._ether = ether
+        self.air.reach = ether and self._reach
+
     def cut(self, a, b):
         """Nothing that board `a` sends reaches board `b`."""
         self.air.cut(self.boards[a].mac, self.boards[b].mac)
@@ -375,6 +385,12 @@ class World:
         self.air.heal()
         self.links("the radio is whole")
 
+    def calm(self):
+        """The radio as it was at the beginning: plain, everything healed."""
+        self.air.calm(self.now_us)
+        self._await_air(self.air.next_us())
+        self.heal()
+
     def record(self):
         """From now on keep what is sent, for `play_back`."""
         self.recorded = deque(maxlen=_RECORDED)
@@ -388,7 +404,7 @@ class World:
         """Let board `me` hear `frame` now; nothing happens if it has no power."""
         board = self.boards[me]
         if board.alive:
-            self._hear(([board], frame, -70))
+            self._hear(frame, [(board.mac, -70)])
 
     def links(self, text):
         """Say `text` of the radio: in the hash and in the trace."""
@@ -506,35 +522,47 @@ class World:
         self.checks.sent(board, frame)
         for hear in self._listeners:
             hear(frame)
-        self._sent(board.id, frame, board.mac, board)
+        self._sent(board.id, frame, board.mac)
 
-    def _sent(self, number, frame, mac, board=None):
+    def _sent(self, number, frame, mac):
         self._note(_SENT, number, frame)
         if self.recorded is not None:
             self.recorded.append(frame)
-        deliveries = self.air.transmit(self.now_us, mac, BROADCAST, len(frame)).deliveries
-        if self._listeners:
-            deliveries = [d for d in deliveries if d[0] != OUTSIDER]
-        if self.ether is not None:
-            deliveries = self.ether(board, frame, deliveries)
-        # One event for all who hear it at the same moment.
-        for arrive_us, heard in groupby(deliveries, _arrival):
-            boards = [self._by_mac[mac] for mac, _, _ in heard]
-            self.at(arrive_us, self._hear, (boards, frame, self.air.rssi_dbm))
+        air, kind = self.air, frame[1]
+        self._await_air(air.submit(self.now_us, mac, BROADCAST, len(frame), kind, frame))
 
-    def _hear(self, delivery):
-        boards, frame, rssi = delivery
-        for board in boards:
-            if board.alive:
-                self.deliveries += 1
-                self._hash.update(pack("<QBB", self.now_us, _HEARD, board.id))
+    def _reach(self, sent, stations):
+        board = self._by_mac[sent.sender.mac]
+        heard = [(s.mac, self.air.rssi_dbm) for s in stations if s is not sent.sender]
+        passed = [mac for mac, _ in self.ether(board, sent.token, heard)]
+        return [s for s in stations if s.mac in passed]
+
+    def _await_air(self, due_us):
+        if due_us is not None and (self._air_us is None or due_us < self._air_us):
+            self._air_us = due_us
+            self.at(due_us, self._on_air_due, due_us)
+
+    def _on_air_due(self, due_us):
+        if due_us != self._air_us:
+            return  # it was looked at before
+        self._air_us = None
+        for _, sent, heard, _ in self.air.advance(due_us):
+            if heard:
+                self._hear(sent.token, heard)
+        self._await_air(self.air.next_us())
+
+    def _hear(self, frame, heard):
+        ids = bytearray()
+        boards, wake = self._by_mac, self._wake
+        for mac, rssi in heard:
+            board = boards.get(mac)  # None: a client hears what it wants by itself
+            if board is not None and board.driver is not None:
+                ids.append(board.id)
                 board.hear(frame, rssi)
-                self._wake(board)
+                wake(board)
+        self.deliveries += len(ids)
+        self._hash.update(pack("<QB", self.now_us, _HEARD) + ids)
 
 
 def _mac(number):
     return b"\x02raft" + bytes([number])
-
-
-def _arrival(delivery):
-    return delivery[1]

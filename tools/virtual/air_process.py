@@ -9,11 +9,11 @@ kills the watched processes by pid. A board that is stopped by a signal could no
 
 Control: a JSON object `{"id": any, "do": name, "args": [...]}` sent to the same port is answered
 with `{"id": same, "ok": result}` or `{"id": same, "error": sentence}`. Names are those of Air
-(set_loss, set_delay, set_duplicate, cut, heal, partition, stats) and `off` (switch a station off:
-its board lost power). Stations are MACs in hex, null stands for every one.
+(set_loss, set_delay, set_duplicate, cut, heal, partition, place, calm, stats; use and jam, whose
+arguments are in an object, and move, all without the time), and `off` (switch a station off: its
+board lost power). Stations are MACs in hex, null stands for every one.
 """
 
-import heapq
 import json
 import os
 import random
@@ -25,9 +25,6 @@ import time
 
 from tools.air import Air
 from tools.virtual import airlink
-
-# Frames that wait for their time of arrival; beyond it the newest is dropped and counted.
-QUEUE_MAX = 100_000
 
 
 def now_us():
@@ -44,18 +41,15 @@ class AirProcess:
         self.port = self.socket.getsockname()[1]
         self.rx = {}  # MAC -> address of the rx socket
         self.listening = {}  # MAC -> ESP-NOW is active
-        self.due = []  # heap of (us, order, address, datagram, (receiver, channel) or None)
-        self.order = 0  # keeps datagrams of the same microsecond in the order they were sent
-        self.overflowed = 0
+        self.overflowed = 0  # datagrams that a board had no room for
         self.watched = set()
         self._input = b""
 
     def run(self):
         """Serve until standard input ends."""
         while True:
-            timeout = None
-            if self.due:
-                timeout = max(0, self.due[0][0] - now_us()) / 1e6
+            due_us = self.air.next_us()
+            timeout = None if due_us is None else max(0, due_us - now_us()) / 1e6
             readable, _, _ = select.select([self.socket, 0], [], [], timeout)
             if self.socket in readable:
                 self._receive()
@@ -104,8 +98,7 @@ class AirProcess:
         mac, channel, flags, serial = airlink.unpack_state(datagram)
         self.air.station(mac, channel, bool(flags & airlink.RADIO))
         self.listening[mac] = bool(flags & airlink.LISTEN)
-        reply = airlink.pack_reply(airlink.STATE, serial, self.rx[mac][1])
-        self._push(now_us(), address, reply, None)
+        self._post(address, airlink.pack_reply(airlink.STATE, serial, self.rx[mac][1]))
 
     def _send(self, datagram, address):
         src, dst, serial = airlink.unpack_send(datagram)
@@ -113,33 +106,26 @@ class AirProcess:
         if station is None or not station.on:
             return
         payload = datagram[airlink.SEND_HEADER :]
-        sent = self.air.transmit(now_us(), src, dst, len(payload))
-        for receiver, arrive_us, rssi in sent.deliveries:
-            frame = airlink.pack_frame(arrive_us, rssi, src, payload)
-            self._push(arrive_us, self.rx[receiver], frame, (receiver, station.channel))
-        reply = airlink.pack_reply(airlink.SENT, serial, sent.acked)
-        self._push(sent.end_us, address, reply, None)
-
-    def _push(self, due_us, address, datagram, receiver):
-        if len(self.due) >= QUEUE_MAX:
-            self.overflowed += 1
-            return
-        self.order += 1
-        heapq.heappush(self.due, (due_us, self.order, address, datagram, receiver))
+        kind = payload[1] if len(payload) > 1 else None  # the type byte of our frames
+        token = (address, serial, payload)
+        self.air.submit(now_us(), src, dst, len(payload), kind, token)
 
     def _deliver(self):
-        now = now_us()
-        while self.due and self.due[0][0] <= now:
-            _, _, address, datagram, receiver = heapq.heappop(self.due)
-            if receiver is not None:
-                mac, channel = receiver
-                if not (self.listening[mac] and self.air.hears(mac, channel)):
-                    continue
-            try:
-                self.socket.sendto(datagram, address)
-            except (BlockingIOError, ConnectionError):
-                # A board that just died refuses; one that never reads has a full buffer.
-                self.overflowed += 1
+        for at_us, sent, heard, done in self.air.advance(now_us()):
+            address, serial, payload = sent.token
+            for receiver, rssi in heard:
+                if self.listening[receiver]:
+                    frame = airlink.pack_frame(at_us, rssi, sent.sender.mac, payload)
+                    self._post(self.rx[receiver], frame)
+            if done:
+                self._post(address, airlink.pack_reply(airlink.SENT, serial, sent.acked))
+
+    def _post(self, address, datagram):
+        try:
+            self.socket.sendto(datagram, address)
+        except (BlockingIOError, ConnectionError):
+            # A board that just died refuses; one that never reads has a full buffer.
+            self.overflowed += 1
 
     def _control(self, datagram):
         answer = {"id": None}
@@ -147,7 +133,7 @@ class AirProcess:
             request = json.loads(datagram)
             answer["id"] = request.get("id")
             answer["ok"] = self._do(request["do"], request.get("args", []))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             answer["error"] = "%s: %s" % (type(error).__name__, error)
         return json.dumps(answer).encode()
 
@@ -163,10 +149,21 @@ class AirProcess:
             return getattr(air, name)(*args)
         if name in ("cut", "heal"):
             return getattr(air, name)(*map(_mac, args))
+        if name == "use":
+            return air.use(args[0], **args[1])
+        if name == "place":
+            return air.place(_mac(args[0]), args[1])
+        if name == "move":
+            return air.move(now_us(), _mac(args[0]), *args[1:])
+        if name == "jam":
+            air.jam(now_us(), now_us() + int(1e6 * args[0]), **args[1])
+            return None
+        if name == "calm":
+            return air.calm(now_us())
         if name == "off":
             mac = _mac(args[0])
             if mac in air.stations:
-                air.station(mac, air.stations[mac].channel, False)
+                air.station(mac, air.stations[mac].medium.channel, False)
             return None
         raise ValueError("no such control: %s" % name)
 

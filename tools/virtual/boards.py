@@ -97,6 +97,26 @@ class AirControl:
         """Boards hear each other within a group only; one may be in several groups."""
         self._ask("partition", [[self._mac(name) for name in group] for group in groups])
 
+    def use(self, profile, **parameters):
+        """Another profile, "plain" or "radio", with other values for some parameters."""
+        self._ask("use", profile, parameters)
+
+    def place(self, name, position):
+        """Put a board at (x, y) metres, or nowhere (None)."""
+        self._ask("place", self._mac(name), position)
+
+    def move(self, name, to, speed):
+        """Let a board go straight to (x, y), at so many metres a second."""
+        self._ask("move", self._mac(name), to, speed)
+
+    def jam(self, seconds, **where):
+        """Noise for so long; keywords of tools.air.Air.jam."""
+        self._ask("jam", seconds, where)
+
+    def calm(self):
+        """The plain profile, no places, no noise, no loss, delay or copies."""
+        self._ask("calm")
+
     def stats(self):
         """Counters of tools.air.Air; stations by board name."""
         stats = self._ask("stats")
