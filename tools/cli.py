@@ -351,6 +351,20 @@ def fuzz(
 
 
 @app.command()
+def explore(
+    states: Annotated[int, typer.Option(min=1, help="End when so many are known.")] = 1_500_000,
+    seconds: Annotated[float, typer.Option(min=1, help="End after so long.")] = 600,
+):
+    """All that three cores can come to, step by step, up to a bound; on all cores of this computer.
+
+    The last line is a JSON object.
+    """
+    from tools.explore import explore as run
+
+    report(run(states, seconds))
+
+
+@app.command()
 def rewrite():
     """Make the generated parts of docs/ and what the scenarios are expected to print anew."""
     from tools import tables
