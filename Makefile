@@ -7,7 +7,7 @@ RUNS ?= 200
 # Without a screen, the demo speaks in lines, and needs no Qt.
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
 
-.PHONY: help demo test smoke viewer sim fuzz explore rewrite lint pictures clean
+.PHONY: help demo test smoke viewer sim fuzz explore mutants rewrite lint pictures clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z]*\): *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,10 @@ fuzz:      ## RUNS=n runs of the simulator with faults, on all cores, to the fir
 explore:   ## all that three cores can come to, up to STATES=n or SECONDS=n
 	$(SETUP)
 	@$(RAFTNOW) explore $(if $(STATES),--states $(STATES)) $(if $(SECONDS),--seconds $(SECONDS))
+
+mutants:   ## broken cores, each of which must be noticed; FULL=1: by every scenario
+	$(SETUP)
+	@$(RAFTNOW) mutants $(if $(FULL),--full)
 
 pictures:  ## the pictures in docs/, made from the running demo
 	$(SETUP) viewer dev

@@ -152,6 +152,8 @@ class Driver:
                 self.lost = "the journal is empty, and this board has had one"
             elif config.first.find(config.id)[1] != VOTER:
                 self.lost = "it joins a cluster that is there already"
+            elif config.first.find(config.id)[2] not in (0, self._plate.chip):
+                self.lost = "the first configuration means another board"
         elif whose[0] != config.id or whose[2] != self._plate.chip:
             self.lost = "the journal is that of another board"
         return found
@@ -269,11 +271,14 @@ class Driver:
         if self.codec.decode(self.radio.frame, length, message) is not None:
             return False
         if message.src == self.codec.src:
-            # Our own frame played back, or a clone of this board.
+            # Our own frame played back, or another board that has our id.
+            if message.type == HELLO:
+                self.birth.on_namesake(message)
             self.refused["own"] += 1
             return False
         if message.dst != self.codec.src and message.dst != EVERYONE:
             return False
+        self.raft.now_ms = now_ms
         kind = message.type
         if kind == HELLO:
             self.birth.on_hello(message, now_ms)

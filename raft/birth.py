@@ -19,6 +19,7 @@ anybody, and a recorded WELCOME names no nonce of this boot.
 
 from raft.membership import NotNow, change
 from raft.message import (
+    ASKS,
     BORN,
     EVERYONE,
     HELLO,
@@ -40,8 +41,10 @@ _ANSWER = const(9)
 _HEARD_MAX = const(23)  # as many answers as fit into a HELLO
 _FIRST_MS = const(100)
 _LAST_MS = const(1600)
+_TRIES_MAX = const(64)
 _JITTER_MS = const(30)
 _CHALLENGE_MS = const(1000)
+_ABSENT = const(4)  # longest election timeouts in which a board that lives is heard
 _READABLE = VERSION << 4 | VERSION
 
 
@@ -54,6 +57,7 @@ class Birth:
         self.raft = raft
         self.state = state
         self.chip = chip
+        self._random_bytes = random_bytes
         self._nonce = random_bytes(NONCE_SIZE)
         self._adopt = adopt
         self._heard = []  # [id, nonce], the lately heard last
@@ -64,7 +68,7 @@ class Birth:
         self._hello_at_ms = 0
         self._reply_to = NOBODY
         self._challenge_at_ms = 0
-        self._admitted = {}  # leader: id -> (chip, incarnation, term of ours)
+        self._admitted = {}  # leader: id -> (incarnation, nonce of the boot that it is for)
 
     def takes_part(self):
         """True if the core may vote, ack and follow."""
@@ -88,10 +92,13 @@ class Birth:
             if data[at] == self.raft.me and data[at + 1 : at + _ANSWER] == self._nonce:
                 fresh = True
         if self.state == BORN:
-            if message.state != BORN or message.dst == self.raft.me:
-                self._reply(message.src if message.state == BORN else EVERYONE, now_ms)
-            if fresh and self.raft.role == LEADER:
-                self._admit(message)
+            if message.state != BORN:
+                self._reply(EVERYONE, now_ms)
+            elif message.flags & ASKS and message.dst == self.raft.me:
+                self._reply(message.src, now_ms)
+            if fresh and self.raft.role == LEADER and self._admit(message):
+                # What was said to this nonce has had its effect: played back, it shall have none.
+                self._nonce = self._random_bytes(NONCE_SIZE)
         elif fresh and self.state != LOST:
             self._gather(message, now_ms)
 
@@ -103,13 +110,19 @@ class Birth:
             self.state = BORN
             self._adopt(message.dst_incarnation)
 
+    def on_namesake(self, message):
+        """A HELLO under our own id: ours, played back, or that of a second board with this id.
+        Which of the two is meant, a leader can say; before there is one, none may vote as it."""
+        if message.chip != self.chip and self.state == VIRGIN:
+            self.state = LOST
+
     def tick(self, now_ms):
         """Do what is due."""
         raft = self.raft
         if raft.stranger != NOBODY and now_ms >= self._challenge_at_ms:
             # Who is no member and answers us: is it really there, and what is it?
             self._challenge_at_ms = now_ms + _CHALLENGE_MS
-            self._reply(raft.stranger, now_ms)
+            self._send(raft.stranger, ASKS)
             raft.stranger = NOBODY
         if self.state == READY:
             self._look_around(now_ms)
@@ -118,7 +131,7 @@ class Birth:
         if self.state != BORN:
             self._send(EVERYONE)
             wait_ms = min(_FIRST_MS << self._tries // 8, _LAST_MS)
-            self._tries += 1
+            self._tries = min(self._tries + 1, _TRIES_MAX)
             self._hello_at_ms = now_ms + wait_ms + raft.random_below(_JITTER_MS)
         elif self._reply_to != NOBODY:
             self._send(self._reply_to)
@@ -172,39 +185,42 @@ class Birth:
     # The leader's side.
 
     def _admit(self, message):
-        """A board that is really there says what it is: does it need an identity, or a seat?"""
+        """A board that is really there says what it is: does it need an identity, or a seat? True
+        if that has changed the members."""
         raft = self.raft
         member = message.src
         incarnation, role, chip = raft.configuration.find(member)
         try:
-            if message.state == LOST:
-                if member != raft.me:
-                    self._give_identity(message, incarnation, role, chip)
-            elif message.state == BORN and message.incarnation == incarnation:
-                if role == REMOVED:
-                    change(raft, member, incarnation, LEARNER, chip)
-            elif message.state == BORN and message.incarnation < incarnation:
-                if message.chip == chip:
-                    # It was let in twice, and took the first identity: the other was never used.
-                    self._welcome(message, incarnation)
+            if message.state == LOST or message.state == BORN and message.incarnation < incarnation:
+                return member != raft.me and self._give_identity(message, incarnation, chip)
+            if message.state == BORN and message.incarnation == incarnation and role == REMOVED:
+                change(raft, member, incarnation, LEARNER, chip)
+                return True
         except (NotNow, ValueError):
             pass  # it will say hello again
+        return False
 
-    def _give_identity(self, message, incarnation, role, chip):
+    def _give_identity(self, message, incarnation, chip):
+        """Let in a board that has forgotten, or whose identity another one was given after: under
+        the next incarnation, which is for this boot of it alone."""
         raft = self.raft
         member = message.src
+        nonce = message.data[:NONCE_SIZE]
+        if self._admitted.get(member) == (incarnation, nonce):
+            self._welcome(message, incarnation)
+            return False
         present = raft.followers.get(identity(member, incarnation))
-        if self._admitted.get(member) == (message.chip, incarnation, raft.term):
-            if present is not None and present.heard_seq == 0:
-                # It did not hear that it was let in. Once it was heard, it has forgotten again.
-                self._welcome(message, incarnation)
-                return
         if present is not None and message.chip != chip:
-            if raft.now_ms - present.heard_ms < raft.settings.remove_ms:
-                # A clone, or a second board of that id: the first one keeps it while it lives.
-                return
+            # Another chip than the one that has this id: it keeps it while it lives. A chip that
+            # nobody knows was not there at birth, or it would be known.
+            patience_ms = (
+                raft.settings.remove_ms if chip else _ABSENT * raft.settings.election_max_ms
+            )
+            if raft.now_ms - present.heard_ms < patience_ms:
+                return False
         change(raft, member, incarnation + 1, LEARNER, message.chip)
-        self._admitted[member] = (message.chip, incarnation + 1, raft.term)
+        self._admitted[member] = (incarnation + 1, nonce)
+        return True
 
     def _welcome(self, message, incarnation):
         raft = self.raft
@@ -234,9 +250,10 @@ class Birth:
         elif self._reply_to != dst:
             self._reply_to = EVERYONE
 
-    def _send(self, dst):
+    def _send(self, dst, flags=0):
         raft = self.raft
         hello = raft.outbox.late(HELLO, dst, raft.term)
+        hello.flags = flags
         hello.state = self.state
         if self.state == BORN and raft.term == 0 and raft.log.last_index == 0:
             hello.state = READY

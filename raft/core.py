@@ -99,6 +99,7 @@ class Raft:
         self.heartbeat_at_ms = 0
         self.transfer_to = NOBODY
         self.transfer_until_ms = 0
+        self.first_seq = 0  # what left before we led in this term
         self.lease_from_seq = 0  # only acks of AppendEntries behind it extend the lease...
         self.lease_is_void = False  # ...unless it was given up, for the rest of the term
         self.chips = {}  # id -> chip, as heard before the cluster was born
@@ -362,6 +363,7 @@ class Raft:
         self.lease_is_void = False
         self.stranger = NOBODY
         self.sent_index = self.log.last_index
+        self.first_seq = self.append_seq
         membership.take_effect(self, self.configuration_index, self.configuration)
         if self.configuration_index:
             self.append_own(NOOP, b"")

@@ -82,6 +82,7 @@ VIRGIN = const(0)
 READY = const(1)
 BORN = const(2)
 LOST = const(3)
+ASKS = const(1)  # flag of a HELLO: its addressee is to answer
 
 # Roles, as STATUS reports them.
 FOLLOWER = const(0)

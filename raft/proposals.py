@@ -14,6 +14,7 @@ changed.
 from raft.core import Busy
 from raft.message import (
     ACCEPTED,
+    BAD_COMMAND,
     BUSY,
     COMMITTED,
     FIRST_PC,
@@ -29,10 +30,20 @@ from raft.message import (
     UNKNOWN,
     const,
 )
-from raft.sessions import HEAD_SIZE, KEY_SIZE, SESSIONS_MAX, WINDOW, client_name, head
+from raft.sessions import (
+    CLIENT_SIZE,
+    HEAD_SIZE,
+    KEY_SIZE,
+    SESSIONS_MAX,
+    WINDOW,
+    client_name,
+    head,
+)
+from raft.wire import COMMAND_MAX
 
 CAPACITY = const(16)
-RESEND_MS = const(100)
+RESEND_MS = const(100)  # to begin with; twice as long after each copy...
+_DOUBLED_MAX = const(3)  # ...so often: what is late is so because the air is full
 RESEND_APPENDED_MS = const(500)  # it is in the leader's log: only a loss of leader changes that
 
 _WAITING = const(0)
@@ -54,7 +65,8 @@ class _Proposal:
         self.term = 0
         self.leader = NOBODY  # to whom it was handed over last...
         self.leader_term = 0  # ...as leader of which term...
-        self.times = 0  # ...and to how many such leaders so far
+        self.times = 0  # ...and to how many such leaders so far...
+        self.copies = 0  # ...in how many frames
         self.request = 0
         self.due_ms = 0
         self.deadline_ms = deadline_ms
@@ -63,6 +75,48 @@ class _Proposal:
 def _key(kind, data):
     """What is the same in every copy of an entry, and in no other."""
     return data[:KEY_SIZE] if kind == SESSION_COMMAND else data
+
+
+class _Commands:
+    """Commands that were answered in one way: their copies, which may come late, must not be
+    answered in another.
+
+    A session has at most WINDOW commands under way; what is older than the last WINDOW noted ones
+    counts as noted, too.
+    """
+
+    def __init__(self):
+        self._sessions = []  # [session, floor, [sequences above it]], the lately changed last
+
+    def clear(self):
+        self._sessions.clear()
+
+    def note(self, data):
+        session, sequence = _u32(data, 0), _u32(data, 4)
+        noted = self._find(session)
+        if noted is None:
+            if len(self._sessions) == SESSIONS_MAX:
+                self._sessions.pop(0)
+            noted = [session, 0, []]
+        else:
+            self._sessions.remove(noted)
+        self._sessions.append(noted)
+        if sequence not in noted[2]:
+            noted[2].append(sequence)
+            noted[2].sort()
+        if len(noted[2]) > WINDOW:
+            noted[1] = noted[2].pop(0)
+
+    def holds(self, data):
+        noted = self._find(_u32(data, 0))
+        sequence = _u32(data, 4)
+        return noted is not None and (sequence <= noted[1] or sequence in noted[2])
+
+    def _find(self, session):
+        for noted in self._sessions:
+            if noted[0] == session:
+                return noted
+        return None
 
 
 class Proposals:
@@ -78,18 +132,26 @@ class Proposals:
         self._request = 0
         # Our own session: its id (0: none yet), and the number of its last command.
         self._session = 0
+        self._closed = 0  # the id of the last one that made room for others
         self._sequence = 0
         self._opening = None  # the proposal that opens it
-        self._turned_away = []  # [session, highest sequence] of PCs that heard a certain no
-        # Leader, in its present term: what it appended, and up to where it refused.
+        self._opening_at_ms = 0
+        # What PCs were told of their commands, beyond what is remembered of each: a certain no, and
+        # that nobody could tell, after which no no is certain.
+        self._turned_away = _Commands()
+        self._unsure = _Commands()
+        # Leader, in its present term: what is in its log and not applied, and what it refused.
         self._term = 0
         self._appended = {}  # key -> index
-        self._refused = {}  # session -> highest sequence
+        self._refused = _Commands()
 
     # What comes in.
 
     def propose(self, command, answer):
         """The board's own app asks; `answer(code, index, term)` is called once."""
+        if len(command) > COMMAND_MAX:
+            answer(BAD_COMMAND, 0, 0)
+            return
         proposal = _Proposal(SESSION_COMMAND, command, None, answer, self._deadline_ms())
         proposal.own = True
         self._take(proposal)
@@ -98,11 +160,15 @@ class Proposals:
         """A FORWARD: from a PC, or from a board that takes us for the leader. One that opens a
         session must be fresh; a command is protected by its session."""
         kind, data = message.kind, message.data
-        if kind not in (OPEN_SESSION, SESSION_COMMAND):
-            return
-        if kind == SESSION_COMMAND and len(data) < HEAD_SIZE:
+        if kind == OPEN_SESSION:
+            if len(data) != CLIENT_SIZE:
+                return
+        elif kind != SESSION_COMMAND or len(data) < HEAD_SIZE:
             return
         asker = (message.src, message.incarnation, message.epoch, message.request)
+        if len(data) > HEAD_SIZE + COMMAND_MAX:
+            self.send_outcome(asker, BAD_COMMAND, 0, 0)  # no AppendEntries could carry it
+            return
         if message.src < FIRST_PC:
             # No chains: a board forwards to the leader of one term, not to one that guesses. Who is
             # not it stays silent; the board will ask the next.
@@ -116,10 +182,12 @@ class Proposals:
                 self._tell(proposal)
                 return
         proposal = _Proposal(kind, data, asker, None, self._deadline_ms())
-        if kind == SESSION_COMMAND and self._was_turned_away(data):
+        if kind == SESSION_COMMAND and self._turned_away.holds(data):
             if not self._found_applied(proposal):
                 self.send_outcome(asker, BUSY, 0, 0)
             return
+        if kind == SESSION_COMMAND and self._unsure.holds(data):
+            proposal.times = 1  # it was handed over before
         self._take(proposal)
 
     def on_outcome(self, message, epoch):
@@ -184,7 +252,7 @@ class Proposals:
     def _take(self, proposal):
         room = CAPACITY + (1 if self._is_opening() else 0)
         if len(self._proposals) >= room and not self._forget_one():
-            self._finish(proposal, BUSY)
+            self._finish(proposal, UNKNOWN if proposal.times else BUSY)
             return
         self._proposals.append(proposal)
         if self.raft.leader != NOBODY and not self._found_applied(proposal):
@@ -197,22 +265,6 @@ class Proposals:
             if proposal.state == _DONE:
                 self._proposals.remove(proposal)
                 return True
-        return False
-
-    def _turn_away(self, data):
-        """A copy of this command may be on its way: it must not be taken after a certain no."""
-        for noted in self._turned_away:
-            if noted[0] == _u32(data, 0):
-                noted[1] = max(noted[1], _u32(data, 4))
-                return
-        if len(self._turned_away) == SESSIONS_MAX:
-            self._turned_away.pop(0)
-        self._turned_away.append([_u32(data, 0), _u32(data, 4)])
-
-    def _was_turned_away(self, data):
-        for session, sequence in self._turned_away:
-            if session == _u32(data, 0):
-                return _u32(data, 4) <= sequence
         return False
 
     def _lacks_key(self, proposal):
@@ -250,6 +302,7 @@ class Proposals:
                 self._refuse_or_wait(proposal, code)
             return
         self._note_leader(proposal)
+        proposal.copies += 1
         forward = raft.outbox.late(FORWARD, proposal.leader, raft.term)
         forward.request = proposal.request
         forward.kind = proposal.kind
@@ -258,7 +311,7 @@ class Proposals:
     def _note_leader(self, proposal):
         raft = self.raft
         proposal.state = _HANDED_OVER
-        proposal.due_ms = raft.now_ms + RESEND_MS
+        proposal.due_ms = raft.now_ms + (RESEND_MS << min(proposal.copies, _DOUBLED_MAX))
         if (proposal.leader, proposal.leader_term) != (raft.leader, raft.term):
             proposal.leader = raft.leader
             proposal.leader_term = raft.term
@@ -270,8 +323,10 @@ class Proposals:
         """Give a command of our own its place in our session; False while there is none."""
         raft = self.raft
         client = client_name(raft.me, raft.identity >> 8, raft.epoch)
-        if not self._session:
-            self._session = raft.sessions.of_client(client)
+        open_now = raft.sessions.of_client(client)
+        if not self._session or not open_now:
+            # One that was closed is in our own table as long as we lag behind the leader.
+            self._session = open_now if open_now > self._closed else 0
             self._sequence = 0
         if not self._session:
             self._begin_session(client)
@@ -293,8 +348,11 @@ class Proposals:
         return self._opening is not None and self._opening.state != _DONE
 
     def _begin_session(self, client):
-        if self._is_opening():
+        if self._is_opening() or self.raft.now_ms < self._opening_at_ms:
             return
+        self._opening_at_ms = self.raft.now_ms + RESEND_MS
+        if self._opening in self._proposals:
+            self._proposals.remove(self._opening)
         self._opening = _Proposal(OPEN_SESSION, client, None, None, self._deadline_ms())
         self._proposals.append(self._opening)
         self._hand_over(self._opening)
@@ -304,9 +362,7 @@ class Proposals:
         (0, 0): this cannot be told yet, ask again."""
         raft = self.raft
         if raft.term != self._term:
-            self._term = raft.term
-            self._appended.clear()
-            self._refused.clear()
+            self._lead()
         key = _key(kind, data)
         if key in self._appended:
             return ACCEPTED, self._appended[key]
@@ -321,15 +377,25 @@ class Proposals:
             return code, index
         if raft.transfer_to != NOBODY:
             return 0, 0  # the next leader will take it
-        if sequence <= self._refused.get(number, 0):
+        if self._refused.holds(data):
             return BUSY, 0
         code = raft.machine.check(data[HEAD_SIZE:])
         if code == COMMITTED:
             code, index = self._append(kind, data, key)
         if code >= REJECTED:
-            # A copy that is on its way must not be taken after this certain no.
-            self._refused[number] = sequence
+            self._refused.note(data)
         return code, index
+
+    def _lead(self):
+        """A new term of ours: copies of what the leaders before have left are in the log, too."""
+        raft = self.raft
+        self._term = raft.term
+        self._refused.clear()
+        self._appended.clear()
+        for index in range(raft.applied_index + 1, raft.log.last_index + 1):
+            kind, data = raft.log.entry(index)[1:]
+            if kind in (OPEN_SESSION, SESSION_COMMAND):
+                self._appended[_key(kind, data)] = index
 
     def _append(self, kind, data, key):
         try:
@@ -340,8 +406,11 @@ class Proposals:
         return ACCEPTED, index
 
     def _refuse_or_wait(self, proposal, code):
-        """The leader did not take it. That is a certain no if nobody else can have taken it."""
-        if proposal.times == 1:
+        """The leader did not take it. That is a certain no if nobody else can have taken it, nor
+        the same one before: a closed session remembers nothing."""
+        if code == NO_SESSION and proposal.copies > 1:
+            self._finish(proposal, UNKNOWN)
+        elif proposal.times == 1:
             self._no(proposal, code)
 
     def _outcome(self, proposal, code, index, term):
@@ -349,7 +418,7 @@ class Proposals:
         proposal.term = term
         if code != NO_SESSION:
             self._finish(proposal, code)
-        elif proposal.times == 1:
+        elif proposal.times == 1 and proposal.copies <= 1:
             self._no(proposal, code)
         else:
             # An earlier copy may have been applied before the session was closed.
@@ -360,10 +429,12 @@ class Proposals:
             self._finish(proposal, code)
             return
         # Our session made room for others: the same command, in a new one.
-        if self._session == _u32(proposal.data, 0):
+        self._closed = max(self._closed, _u32(proposal.data, 0))
+        if self._session <= self._closed:
             self._session = 0
         proposal.data = proposal.data[HEAD_SIZE:]
-        proposal.sequence = proposal.index = proposal.term = proposal.times = 0
+        proposal.sequence = proposal.index = proposal.term = 0
+        proposal.times = proposal.copies = 0
         proposal.leader = NOBODY
         proposal.state = _WAITING
 
@@ -373,8 +444,11 @@ class Proposals:
         if proposal.kind == OPEN_SESSION and code == COMMITTED:
             # Its id, which is not the index of a second entry that opened it.
             proposal.index = self.raft.sessions.of_client(proposal.data)
-        if code >= REJECTED and proposal.asker is not None and proposal.kind == SESSION_COMMAND:
-            self._turn_away(proposal.data)
+        if proposal.asker is not None and proposal.kind == SESSION_COMMAND:
+            if code >= REJECTED:
+                self._turned_away.note(proposal.data)
+            elif code == UNKNOWN:
+                self._unsure.note(proposal.data)
         self._tell(proposal)
 
     def _tell(self, proposal):

@@ -37,7 +37,9 @@ _CONFIRMED = const(3)
 class _Read:
     def __init__(self, asker, level, done, deadline_ms):
         self.level = level
-        self.asker = asker  # (src, epoch, request) of a board, or None if this board was asked
+        self.asker = (
+            asker  # (src, incarnation, epoch, request) of a board, or None if this board was asked
+        )
         self.done = done
         self.key = None
         self.deadline_ms = deadline_ms
@@ -83,7 +85,7 @@ class Reads:
         raft = self.raft
         if raft.role != LEADER or message.sender not in raft.followers:
             return
-        asker = (message.src, message.epoch, message.request)
+        asker = (message.src, message.incarnation, message.epoch, message.request)
         if len(self._reads) >= CAPACITY or any(read.asker == asker for read in self._reads):
             return
         deadline_ms = raft.now_ms + raft.settings.election_max_ms
@@ -98,6 +100,7 @@ class Reads:
                 and read.request == message.request
                 and read.leader == message.src
                 and message.heard_epoch == epoch
+                and self.raft.is_me(message)
             ):
                 read.index = message.index
                 read.state = _CONFIRMED
@@ -175,6 +178,7 @@ class Reads:
 
     def _answer(self, read):
         message = self.raft.outbox.late(READ_INDEX, read.asker[0], self.raft.term)
-        message.heard_epoch = read.asker[1]
-        message.request = read.asker[2]
+        message.dst_incarnation = read.asker[1]
+        message.heard_epoch = read.asker[2]
+        message.request = read.asker[3]
         message.index = read.index

@@ -131,6 +131,8 @@ def on_ack(raft, message):
     follower = raft.followers[message.sender]
     if message.heard_epoch == raft.epoch and message.heard_seq > follower.heard_seq:
         # Only the answer to something newer shows that it hears us still: acks can be played back.
+        if not raft.lately_heard(message.sender):
+            follower.caught_up_ms = None
         follower.heard_seq = message.heard_seq
         follower.heard_ms = raft.now_ms
         sent_ms = raft.sent_at_ms(message.heard_seq)
@@ -150,9 +152,11 @@ def on_ack(raft, message):
         if message.index >= follower.joins_at:
             # What was broadcast since the repair follows on it, and is on its way.
             follower.behind = False
-    elif message.index >= follower.match_index:
-        # What is acknowledged is durable there: an index below it is an old answer (CCF #6000).
+    elif message.index >= follower.match_index and message.heard_seq > raft.first_seq:
+        # What is acknowledged is durable there: an index below it is an old answer (CCF #6000). So
+        # is one to a frame of an older term of ours, which was refused for its term.
         follower.behind = True
+        follower.caught_up_ms = None
         agreed = raft.log.last_index_not_above(message.index, message.entry_term)
         agreed = max(agreed, follower.match_index)
         if agreed < follower.repair_index:
@@ -234,7 +238,7 @@ def on_append(raft, message):
     raft.heard_leader_ms = raft.now_ms
     if message.promise_ms <= raft.settings.promise_ms:
         # After a reboot no more than that is kept: nothing longer is promised (rule 5).
-        raft.promised_until_ms = raft.now_ms + message.promise_ms
+        raft.promised_until_ms = max(raft.promised_until_ms, raft.now_ms + message.promise_ms)
     reset_timer(raft)
     index = message.prev_index
     skip = raft.log.base_index - index

@@ -64,9 +64,10 @@ class _Session:
         """(outcome, index) of what was applied; (0, 0): nothing yet; (UNKNOWN, 0): forgotten."""
         if sequence < self.oldest:
             return UNKNOWN, 0
-        if sequence >= self.oldest + WINDOW:
+        at = sequence % WINDOW * _RESULT
+        if sequence >= self.oldest + WINDOW or not self.results[at]:
             return 0, 0
-        return unpack_from("<BI", self.results, sequence % WINDOW * _RESULT)
+        return unpack_from("<BI", self.results, at)
 
     def forget_below(self, oldest):
         while self.oldest < oldest:

@@ -154,7 +154,8 @@ FIELDS = {
         ("level", "B", "1: linearizable, 2: by lease"),
     ),
     READ_INDEX: (
-        ("heard_epoch", "I", "epoch of the asker"),
+        ("dst_incarnation", "H", "of the asker: another board may have its id..."),
+        ("heard_epoch", "I", "...and its epoch"),
         ("request", "I", "number of the read that is answered"),
         ("index", "I", "whoever has applied so far may answer it"),
     ),
@@ -164,6 +165,7 @@ FIELDS = {
     ),
     HELLO: (
         ("state", "B", "of src: 0 virgin, 1 ready to be born, 2 born, 3 lost its identity"),
+        ("flags", "B", "1: dst is to answer"),
         ("chip", "I", "30 bits of src's chip id"),
         ("versions", "B", "that src can read: highest in the high 4 bits, lowest in the low 4"),
     ),

@@ -365,6 +365,20 @@ def explore(
 
 
 @app.command()
+def mutants(
+    full: Annotated[bool, typer.Option("--full", help="Every scenario on every mutant.")] = False,
+    only: Annotated[str, typer.Option(help="Those with this in their name.")] = "",
+):
+    """Break the core in every way that the catalogue knows, and see that it is noticed.
+
+    A line a mutant; the last line is a JSON object.
+    """
+    from tools.mutants import mutants as run
+
+    report(run(full, only))
+
+
+@app.command()
 def rewrite():
     """Make the generated parts of docs/ and what the scenarios are expected to print anew."""
     from tools import tables

@@ -43,7 +43,6 @@ from raft.message import (
     OUTCOME_TEXTS,
     POLL,
     PROOF,
-    REJECTED,
     SESSION_COMMAND,
     STALE,
     STATUS,
@@ -120,6 +119,7 @@ class Command:
     code: int = 0  # of the last outcome
     session: int = 0  # under which it goes, and its number there; 0: not begun
     sequence: int = 0
+    copies: int = 0  # in how many frames it went out
     boards: int = 0  # how many were asked so far, each boot of a board for itself
 
     @property
@@ -233,6 +233,7 @@ class Station:
         self.codec = Codec(cluster_hash(cluster), keys, self._draw_id(()), incarnation, epoch)
         self._session = 0
         self._sequence_in_session = 0
+        self._openings = epoch - 1  # names, beside id and incarnation, the client of a session
         self._open_request = 0
         self._open_due_ms = 0
         self._unsure = []  # the commands last given up, which may be tried again
@@ -511,6 +512,7 @@ class Station:
         elif self._has_place(command):
             message.type = FORWARD
             message.kind = SESSION_COMMAND
+            command.copies += 1
             waiting = command.sequence - self._oldest(command)
             message.data = head(command.session, command.sequence, waiting) + command.data
         else:
@@ -524,6 +526,8 @@ class Station:
     def _open(self, node, now_ms):
         self._open_due_ms = now_ms + RESEND_MS
         if not self._open_request:
+            # Another name than before: a board that lags would name the session that was closed.
+            self._openings += 1
             self._request += 1
             self._open_request = self._request
         message = Message()
@@ -531,7 +535,7 @@ class Station:
         message.dst = node
         message.request = self._open_request
         message.kind = OPEN_SESSION
-        message.data = client_name(self.id, self.codec.incarnation, self.codec.epoch)
+        message.data = client_name(self.id, self.codec.incarnation, self._openings)
         self._send(message, now_ms)
 
     def _opened(self, session, now_ms):
@@ -714,13 +718,13 @@ class Station:
             command.due_ms = now_ms + RESEND_ACCEPTED_MS
         elif message.code == COMMITTED:
             self._finish(command, DONE, now_ms)
-        elif message.code == NO_SESSION and command.boards == 1:
+        elif message.code == NO_SESSION and command.boards == command.copies == 1:
             # It made room for others, and the command was not applied: again in a new one.
             if command.session == self._session:
                 self._session = 0
-            command.session = command.sequence = 0
+            command.session = command.sequence = command.copies = 0
             self._forward(command, now_ms)
-        elif message.code < REJECTED or command.boards > 1 and not message.index:
+        elif message.code in (UNKNOWN, NO_SESSION) or command.boards > 1 and not message.index:
             # A no of the second board says nothing of what the first one did.
             command.reason = OUTCOME_TEXTS[UNKNOWN]
             self._finish(command, UNSURE, now_ms)

@@ -21,6 +21,7 @@ from raft.message import (
     VOTE,
     Message,
 )
+from raft.proposals import CAPACITY
 from raft.sessions import client_name, head
 from raft.wire import FRAME_MAX, Codec
 from tests.portable.memory_store import MemoryPlate, MemoryStore
@@ -180,6 +181,25 @@ def test_a_recorded_opening_played_back_opens_nothing():
     room.run(100)
     assert room.nodes[leader].driver.refused["replay"] == 1
     assert room.leader().driver.raft.log.last_index == last
+
+
+def test_a_command_that_was_refused_is_not_taken_from_a_recording_after_a_reboot():
+    """Rule 2: a board forgets whom it told "rejected", so a PC is asked again who it is."""
+    room = Room()
+    room.run(800)
+    follower = [n for n in room.nodes.values() if n is not room.leader()][0].me
+    session = room.open_session(follower)
+    for number in range(CAPACITY):
+        room.nodes[follower].driver.propose(set_command(1, number), lambda *answer: None)
+    recorded = room.pc_says(FORWARD, follower, 5, head(session, 1, 0) + set_command(2, 34))
+    room.nodes[follower].driver.step()
+    old = room.nodes[follower]
+    room.nodes[follower] = Node(room, follower, MemoryStore(old.store.image), old.plate)
+    room.run(300)
+    room.nodes[follower].wire.heard.append(recorded)
+    room.run(300)
+    assert room.nodes[follower].driver.machine.values[2] == 0
+    assert room.nodes[follower].driver.refused["unproven"] == 1
 
 
 def test_a_poll_is_answered_with_state_and_database():

@@ -134,6 +134,7 @@ def test_an_index_beyond_what_is_applied_is_waited_for():
     answers = ask(table, 3)
     message = Message()
     message.type, message.src, message.heard_epoch = READ_INDEX, 1, 1
+    message.dst, message.dst_incarnation = 3, 1
     message.request, message.index = 1, 3
     table.members[3].reads.on_read_index(message, 1)
     assert answers == []
@@ -172,13 +173,14 @@ def test_a_read_survives_a_change_of_leader():
     assert answers == [(COMMITTED, 8)]
 
 
-def test_an_answer_of_an_earlier_boot_or_read_is_none():
+def test_an_answer_of_an_earlier_boot_or_read_or_for_a_namesake_is_none():
     table = written()
     answers = ask(table, 3)
     table.frames.clear()
-    for epoch, request in ((0, 1), (1, 2)):
+    for incarnation, epoch, request in ((1, 0, 1), (1, 1, 2), (2, 1, 1)):
         message = Message()
         message.type, message.src, message.heard_epoch = READ_INDEX, 1, epoch
+        message.dst, message.dst_incarnation = 3, incarnation
         message.request, message.index = request, 1
         table.members[3].reads.on_read_index(message, 1)
     assert answers == []

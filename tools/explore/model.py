@@ -67,6 +67,7 @@ CONSTANT = (
     "append_seq",
     "chips",
     "epoch",
+    "first_seq",
     "identity",
     "incoming",
     "lease_from_seq",

@@ -47,6 +47,7 @@ class Client:
         self._buf = bytearray(FRAME_MAX)
         self._request = 0
         self._asked = None  # the command under way, as checks and histories know it
+        self._copies = 0
         self._addressed = set()  # boards that were asked for it
         self._board = 0
         world.hear_all(self._overhear)
@@ -74,6 +75,7 @@ class Client:
             self._sequence += 1
             self._request += 1
             self._addressed.clear()
+            self._copies = 0
             self._asked = self.world.client_asks(self.me, command)
         if self.random.random() < 0.5 or not self._board:
             self._board = self.random.choice(list(self.world.boards))
@@ -85,6 +87,7 @@ class Client:
             return
         if self._session:
             self._addressed.add(self._board)
+            self._copies += 1
             data = head(self._session, self._sequence, 0) + self._asked.command
             self._send(FORWARD, self._board, SESSION_COMMAND, data)
         else:
@@ -126,12 +129,14 @@ class Client:
         certain = message.index or self._addressed == {message.src}
         if code == NO_SESSION:
             # Its session made room for others: what was under way may have been applied before.
-            self._session = 0
-            self._end(code if certain and len(self._addressed) == 1 else UNKNOWN, message)
+            self._end(code if certain and self._copies == 1 else UNKNOWN, message)
+            self._restart()
         elif code != UNKNOWN and (code < REJECTED or certain):
             self._end(code, message)
         elif code == UNKNOWN and self.random.random() < 0.1:
             self._end(UNKNOWN, message)  # it gives up
+        elif code == UNKNOWN:
+            self._addressed.add(None)  # the board has handed it to somebody, and forgets that
 
     def _end(self, code, message):
         asked, self._asked = self._asked, None
