@@ -4,6 +4,7 @@ Runs in a process of its own, with the (broken) raft/ and firmware/ first on the
 object a line: the killer, whether it noticed, and what it saw.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -34,15 +35,17 @@ def portable(name):
 def seeds(name):
     """The first run of the fuzzer in which that property, or `any`, is broken."""
     wanted = name.replace("_", " ")
-    others = set()
     for seed in range(1, SEEDS + 1):
-        result = campaign.run(seed, _BOARDS[seed % 2], SEED_S)
-        if not result["ok"]:
-            property_ = result["violation"]["property"]
-            if wanted in (property_, "any"):
-                return "seed %d: %s" % (seed, property_)
-            others.add(property_)
+        broken = _broken_by(seed)
+        if broken is not None and wanted in (broken, "any"):
+            return "seed %d: %s" % (seed, broken)
     return None
+
+
+@functools.cache
+def _broken_by(seed):
+    result = campaign.run(seed, _BOARDS[seed % 2], SEED_S)
+    return None if result["ok"] else result["violation"]["property"]
 
 
 def judged(killer):
