@@ -7,7 +7,7 @@ RUNS ?= 200
 # Without a screen, the demo speaks in lines, and needs no Qt.
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
 
-.PHONY: help demo test smoke viewer sim fuzz explore mutants rewrite lint pictures clean
+.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants rewrite lint pictures clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z]*\): *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,10 @@ sim:       ## one calm run of the simulator, for its speed; SEED=n: one with fau
 fuzz:      ## RUNS=n runs of the simulator with faults, on all cores, to the first violation
 	$(SETUP)
 	@$(RAFTNOW) fuzz --runs $(RUNS)
+
+shrink:    ## SEED=n, a run of fuzz that breaks something, as a short scenario; OUT=file
+	$(SETUP)
+	@$(RAFTNOW) shrink $(SEED) $(if $(OUT),--out $(OUT))
 
 explore:   ## all that three cores can come to, up to STATES=n or SECONDS=n
 	$(SETUP)

@@ -72,7 +72,6 @@ class Raft:
         self.term = 0
         self.vote = NOBODY
         self.unsaved = False
-        self.durable_term = 0
         self.durable_index = 0
         self.snapshot = snapshot.Snapshot(0, 0, b"", first)
         self.snapshot_unsaved = False
@@ -115,7 +114,7 @@ class Raft:
         `taken` is the Snapshot that `entries` follow, or None. Raises ValueError if the state
         machine does not take its image.
         """
-        self.term = self.durable_term = term
+        self.term = term
         self.vote = vote
         if taken is not None:
             snapshot.unpack(self, taken)
@@ -293,7 +292,6 @@ class Raft:
         self.unsaved = False
         self.snapshot_unsaved = False
         self.log.unstable_index = self.log.last_index + 1
-        self.durable_term = self.term
         self.durable_index = self.log.last_index
         if self.role == LEADER:
             replication.advance_commit(self)

@@ -37,7 +37,8 @@ def campaign_if_due(raft):
         _ask_for_votes(raft, PRE)
         _count(raft)
     elif raft.role != FOLLOWER and raft.now_ms >= raft.heartbeat_at_ms:
-        _ask_for_votes(raft, PRE if raft.role == PRE_CANDIDATE else 0)
+        if not _count(raft):
+            _ask_for_votes(raft, PRE if raft.role == PRE_CANDIDATE else 0)
 
 
 def _stand(raft, flags):
@@ -48,13 +49,18 @@ def _stand(raft, flags):
 
 def _count(raft):
     """A majority of pre-votes makes a candidate (thesis 9.6), one of votes a leader (§5.2): of the
-    voters in the candidate's own configuration, itself only if it is one (thesis 4.2.2)."""
+    voters in the candidate's own configuration, itself only if it is one (thesis 4.2.2). True if
+    there is a majority."""
     if membership.count(raft, raft.granted) < raft.majority():
-        return
+        return False
     if raft.role == PRE_CANDIDATE:
         _stand(raft, 0)
+    elif raft.unsaved:
+        # A lone voter, and its own vote is not durable: it could forget it, and vote for another.
+        raft.heartbeat_at_ms = raft.now_ms
     else:
         raft.become_leader()
+    return True
 
 
 def _ask_for_votes(raft, flags):

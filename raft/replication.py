@@ -91,11 +91,9 @@ def speak(raft):
 def _send_append(raft, dst, prev_index, limit):
     """One AppendEntries with the entries behind `prev_index` that fit; return the last one's index.
 
-    It may leave before our own write (thesis 10.2.1), but not before our term and vote are durable:
-    a lone voter stands and leads in one step.
+    It may leave before our own write of these entries (thesis 10.2.1).
     """
-    queue = raft.outbox.early if raft.durable_term == raft.term else raft.outbox.late
-    message = queue(APPEND, dst, raft.term)
+    message = raft.outbox.early(APPEND, dst, raft.term)
     message.commit_index = raft.commit_index
     message.durable_index = raft.durable_index
     message.promise_ms = raft.settings.promise_ms

@@ -1004,7 +1004,7 @@ def test_a_world_looks_at_an_air_that_was_calmed():
     world.air.jam(world.now_us, world.now_us + 10**8)
     world.run(100)
     held, before = world.air.next_us(), world.deliveries
-    world.calm()
+    world.repair()
     assert world.air.next_us() == world._air_us < held
     world.run(2)
     assert world.deliveries > before
@@ -1017,7 +1017,7 @@ def test_the_fault_radio_is_healed():
     faults._jam()
     faults._walk()
     assert world.air.cw_min and world.air.position(world.now_us, world.boards[1].mac)
-    faults.heal()
+    world.repair()
     assert not world.air.cw_min and not world.air._jammers
     assert {world.air.position(world.now_us, b.mac) for b in world.boards.values()} == {None}
 

@@ -351,6 +351,52 @@ def fuzz(
 
 
 @app.command()
+def shrink(
+    seed: Annotated[int, typer.Argument(help="Seed of a run that breaks something.")],
+    boards: Annotated[int, typer.Option(min=0, max=20, help="As in the run; 0: as fuzz.")] = 0,
+    seconds: Annotated[float, typer.Option(min=1, help="As in the run: of faults.")] = 30,
+    limit: Annotated[float, typer.Option(min=1, help="Seconds to try for.")] = 600,
+    out: Annotated[str, typer.Option(help="File for the scenario; by default it is printed.")] = "",
+):
+    """Reduce a run of the fuzzer that breaks something to a short scenario that breaks the same.
+
+    Without --out the scenario is printed; the last line is a JSON object.
+    """
+    from tools.sim import shrink as shrinker
+
+    try:
+        text, result = shrinker.shrink(seed, boards, seconds, limit, progress)
+    except shrinker.NotShrunk as error:
+        fail(str(error))
+    if out:
+        write(out, text)
+    else:
+        print(text)
+    report(result)
+
+
+def write(path, text):
+    try:
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError as error:
+        fail("cannot write %s: %s" % (path, error.strerror))
+
+
+@app.command()
+def play(file: Annotated[str, typer.Argument(help="Scenario file, see docs/scenarios.md.")]):
+    """Play a scenario, and print it with what it does now; what is broken ends it."""
+    from tools.sim import scenario
+
+    try:
+        print(scenario.Scenario(file).played(), end="")
+    except scenario.ScenarioError as error:
+        fail(str(error))
+    except (OSError, UnicodeDecodeError) as error:
+        fail("cannot read %s: %s" % (file, getattr(error, "strerror", None) or error))
+
+
+@app.command()
 def explore(
     states: Annotated[int, typer.Option(min=1, help="End when so many are known.")] = 1_500_000,
     seconds: Annotated[float, typer.Option(min=1, help="End after so long.")] = 600,

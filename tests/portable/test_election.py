@@ -382,3 +382,22 @@ def test_a_cluster_of_one_elects_itself():
     table.tick(300)
     table.tick(0)
     assert table[1].role == LEADER and table[1].commit_index == 1
+
+
+def test_a_lone_voter_leads_only_when_its_vote_is_durable():
+    """Found by the simulator: it stood and led in one step, a power cut took the vote, and then it
+    voted for another candidate of that term: it was the last voter left, and that one's removal was
+    not committed. Nor may its AppendEntries leave before its term (Figure 2)."""
+    table = Table(1)
+    raft = table[1]
+    raft.election_at_ms = table.now_ms = LONG_MS
+    raft.tick(table.now_ms)
+    early = []
+    raft.outbox.drain_early(lambda m: early.append(m.type))
+    assert raft.role == CANDIDATE and raft.unsaved and early == []
+    assert raft.deadline_ms() <= table.now_ms
+    table.flush(1)
+    table.tick(0)
+    assert raft.role == LEADER and table.members[1].durable["vote"] == name(1)
+    table.tick(0)
+    assert table[1].commit_index == 1

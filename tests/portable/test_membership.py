@@ -665,6 +665,7 @@ def test_a_vote_of_an_incarnation_that_is_no_member_counts_for_nothing():
     table = Table()
     table[1].become_pre_candidate()
     table[1].become_candidate()
+    table.flush(1)
     for src, incarnation in ((2, 2), (2, 0), (9, 1)):
         vote = says(VOTE, src, incarnation, 1)
         vote.flags, vote.dst_incarnation = GRANTED, 1

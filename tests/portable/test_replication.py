@@ -4,7 +4,7 @@ from raft.core import Busy, NotLeader
 from raft.intlist import set_command
 from raft.message import APPEND, COMMAND, FOLLOWER, LEADER, NOOP, PROMISED, SUCCESS, Message
 from raft.replication import advance_commit, on_append
-from tests.portable.table import LONG_MS, Table, name, raises
+from tests.portable.table import Table, name, raises
 
 
 def values(table, me):
@@ -289,23 +289,3 @@ def test_terms_and_indexes_end_with_a_clear_error():
     raft = table[1]
     raft.term = (1 << 30) - 1
     assert "2**30" in str(raises(OverflowError, raft.become_candidate))
-
-
-def test_a_lone_voter_speaks_only_when_its_term_is_durable():
-    """Found by the simulator: it stands and leads in one step. AppendEntries may leave before the
-    leader's own write (thesis 10.2.1), but not before its term and vote (Figure 2)."""
-    table = Table(1)
-    raft = table[1]
-    raft.election_at_ms = table.now_ms = LONG_MS
-    raft.tick(table.now_ms)
-    raft.tick(table.now_ms)
-    early, late = [], []
-    raft.outbox.drain_early(lambda m: early.append(m.type))
-    assert raft.role == LEADER and raft.unsaved and early == []
-    table.members[1].save()
-    raft.outbox.drain_late(lambda m: late.append(m.type), True)
-    assert APPEND in late
-    raft.propose(set_command(0, 1))
-    raft.tick(table.now_ms)
-    raft.outbox.drain_early(lambda m: early.append(m.type))
-    assert early == [APPEND]

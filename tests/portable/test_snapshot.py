@@ -59,6 +59,7 @@ def test_a_leader_compacts_nothing_that_it_has_not_sent():
     """A lone board commits before it has spoken."""
     table = Table(1, small())
     table.tick(300)
+    table.tick(0)
     for i in range(30):
         table[1].propose(set_command(0, i))
         table.flush(1)

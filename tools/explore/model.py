@@ -58,7 +58,6 @@ FOLLOWS = (  # from what is packed, between two steps
     "configuration",
     "configuration_index",
     "durable_index",
-    "durable_term",
     "snapshot",
     "snapshot_unsaved",
     "unsaved",
@@ -328,7 +327,6 @@ def unpack(core, packed, durable):
     log._entries = list(entries)
     log.unstable_index = len(entries) + 1
     core.durable_index = len(entries)
-    core.durable_term = core.term
     core.applied_index = core.commit_index
     core.unsaved = core.snapshot_unsaved = False
     core.granted[:] = packed[8]

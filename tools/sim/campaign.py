@@ -43,6 +43,7 @@ _MACHINES = (
 )
 _DRIFTS_PPM = (100, 9000)  # two clocks may run apart by `drift_percent`, 2 by default
 _PROGRESS_S = 5
+_SHRINK = "build/venv/bin/raftnow shrink %d --boards %d --seconds %g --out tests/scenarios/new.txt"
 _SUMS = ("events", "virtual_seconds", "deliveries", *KINDS)
 
 
@@ -70,20 +71,35 @@ class Calm:
         self.world.checks.finish()
 
 
-def prepare(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False):
-    """A World, and what will happen in it: Faults or Calm. `boards` 0: as many as fuzz takes."""
-    boards = boards or (MIX[seed % len(MIX)] if faults else CALM_BOARDS)
-    told = (" --faults" * faults, seed, boards, seconds)
+def prepare(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False, story=None):
+    """A World, and what will happen in it: Faults or Calm. `boards` 0: as many as fuzz takes;
+    `story`: a list for what is done to it (see World)."""
+    options = drawn(seed, boards) if faults else {"boards": boards or CALM_BOARDS}
+    told = (" --faults" * faults, seed, options["boards"], seconds)
     world = World(
         seed,
-        boards,
-        drift_ppm=Random("%d/drift" % seed).choice(_DRIFTS_PPM) if faults else _DRIFT_PPM,
-        settings=_limits(seed, boards) if faults else None,
-        born=not faults or Random("%d/birth" % seed).random() < 0.8,
+        **{"drift_ppm": _DRIFT_PPM, **options},
         trace=Trace() if trace else None,
         replay="build/venv/bin/raftnow sim%s --seed %d --boards %d --seconds %g --trace" % told,
     )
+    world.story = story
     return world, (Faults if faults else Calm)(world, seconds)
+
+
+def failed(world, error):
+    """The Violation for what a board must never do: raise `error`."""
+    return world.violation("no board fails", "".join(traceback.format_exception(error)))
+
+
+def drawn(seed, boards=0):
+    """Of a World with faults, what follows from the seed beside these: its options."""
+    boards = boards or MIX[seed % len(MIX)]
+    return {
+        "boards": boards,
+        "drift_ppm": Random("%d/drift" % seed).choice(_DRIFTS_PPM),
+        "settings": _limits(seed, boards),
+        "born": Random("%d/birth" % seed).random() < 0.8,
+    }
 
 
 def run(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False):
@@ -101,7 +117,7 @@ def run(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False):
     except Violation as violation:
         broken = violation
     except Exception as error:
-        broken = world.violation("no board fails", "".join(traceback.format_exception(error)))
+        broken = failed(world, error)
     took_s = time.perf_counter() - began_s
     checks = world.checks
     result = {
@@ -234,6 +250,8 @@ def fuzz(runs, boards=0, seconds=FAULTS_S, first_seed=1):
         result["violation"] = violation
         result["replay"] = violation["replay"]
         _say("broken: %(property)s, at %(at_ms).3f ms: %(facts)s\nagain: %(replay)s" % violation)
+        told = (result["seed"], broken["boards"], seconds)
+        _say("as a short scenario: " + _SHRINK % told)
     return result
 
 

@@ -21,23 +21,27 @@ from raft.message import (
 )
 from raft.sessions import client_name, head
 from raft.wire import FRAME_MAX, HEADER_FIELDS, Codec
+from tools.sim.workload import workload_for
 
+_OWN_VALUES = 12  # bits: a client's commands carry values that nobody else's do
 _DST = 5  # where the header says for whom a frame is
 assert [name for name, _, _ in HEADER_FIELDS][4] == "dst"
 
 
 class Client:
-    """PC `me` (id 0xE0..0xFE) in `world`; `next_command()` gives the next one, or None for the end.
+    """PC `me` (id 0xE0..0xFE) in `world`, which asks for one thing after the other.
 
     `retry_ms`: how long it waits for an outcome before it asks again, some other board perhaps.
     """
 
-    def __init__(self, world, me, random, next_command, retry_ms):
+    def __init__(self, world, me, random, retry_ms):
         self.world = world
         self.me = me
         self.random = random
-        self._next_command = next_command
+        self.goes_on = True
         self._retry_ms = retry_ms
+        self._workload = workload_for(world.boards[1].config.new_machine())
+        self._value = me << _OWN_VALUES
         self._restarts = random.choice((0.0, 0.0, 0.3))
         config = next(iter(world.boards.values())).config
         keys = KeyRing(config.key, config.key_generation)
@@ -69,9 +73,10 @@ class Client:
         if self._asked is None and self.random.random() < self._restarts:
             self._restart()
         if self._asked is None and self._session:
-            command = self._next_command()
-            if command is None:
+            if not self.goes_on:
                 return
+            self._value += 1
+            command = self._workload.command(self.random, self._value)
             self._sequence += 1
             self._request += 1
             self._addressed.clear()

@@ -7,16 +7,16 @@ times. In the end all is healed, and the cluster must come to a leader and equal
 
 from random import Random
 
-from raft.message import COMMITTED, FIRST_PC, LEARNER, LEASE, LINEARIZABLE, REMOVED, VOTER
+from raft.message import COMMITTED, LEARNER, LEASE, LINEARIZABLE, REMOVED, VOTER
 from raft.wire import FRAME_MAX
-from tools.sim.board import RING_BYTES
-from tools.sim.client import Client
 from tools.sim.workload import workload_for
 
 LIVENESS_MS = 10_000  # 33 of the longest election timeouts
 _CHANCE = 0.5  # that a run has a given fault
 _SILENT_US = 400_000  # longer than a leader believes that it hears a board
-_HEALED_WRITE_US = 2000  # of one flash write, at most, once all is healed
+_SIEGE_US = 500_000  # longer than a lease lasts and an election takes
+_SIEGE_ACTS = 8
+_LAST_VALUES = 1 << 24  # what nobody has asked for before
 
 
 class Faults:
@@ -30,7 +30,6 @@ class Faults:
         self._end_us = world.now_us + int(seconds * 1_000_000)
         self._value = 0
         self._heal_us = 0
-        self._clients_go_on = True
         self.kinds = []
         for start in (
             self._loss,
@@ -66,13 +65,13 @@ class Faults:
     # Which, and how strong: `strength` 0..1.
 
     def _loss(self, strength):
-        self.world.air.set_loss(0.02 + 0.4 * strength)
+        self.world.lose(round(0.02 + 0.4 * strength, 3))
 
     def _delay(self, strength):
-        self.world.air.set_delay(0, 5 + 200 * strength * strength)
+        self.world.delay(round(5 + 200 * strength * strength, 3))
 
     def _duplicates(self, strength):
-        self.world.air.set_duplicate(0.05 + 0.5 * strength)
+        self.world.duplicate(round(0.05 + 0.5 * strength, 3))
 
     def _cuts(self, strength):
         self._heal_us = 1000 * self.random.randrange(100, 3000)
@@ -87,7 +86,8 @@ class Faults:
 
     def _power_cuts(self, strength):
         for me in self._ids:
-            self.world.boards[me].tears = self.random.random() < 0.7
+            if self.random.random() < 0.7:
+                self.world.tear(me)
         self._every(4000 - 3500 * strength, self._crash_in_write)
 
     def _blackouts(self, strength):
@@ -95,17 +95,16 @@ class Faults:
 
     def _slow_flash(self, strength):
         for me in self._ids:
-            board = self.world.boards[me]
-            board.write_us = self.random.randrange(int(1000 + 60_000 * strength))
-            board.stall = 0.05 * strength
-            board.stall_us = self.random.randrange(50_000, 400_000)
+            write_us = self.random.randrange(int(1000 + 60_000 * strength))
+            stall_us = self.random.randrange(50_000, 400_000)
+            self.world.slow(me, write_us / 1000, round(0.05 * strength, 3), stall_us / 1000)
 
     def _replays(self, strength):
         self.world.record()
         self._every(200 - 180 * strength, self._play_back)
 
     def _transfers(self, strength):
-        self._every(5000 - 4500 * strength, self._transfer)
+        self._every(3000 - 2700 * strength, self._transfer)
 
     def _changes(self, strength):
         """Orders to remove, promote and demote members; the leader brings them back by itself."""
@@ -122,39 +121,30 @@ class Faults:
 
     def _small_rings(self, strength):
         for me in self._ids:
-            self.world.boards[me].ring_limit = int(300 + 2000 * (1 - strength))
+            self.world.ring(me, int(300 + 2000 * (1 - strength)))
 
     def _clients(self, strength):
         """PCs with sessions, which repeat what they got no answer to, through any board."""
-        for number in range(1 + int(3 * strength)):
-            random = Random("%d/client %d" % (self.world.seed, number))
-            retry_ms = random.uniform(50, 1000)
-            Client(self.world, FIRST_PC + number, random, self._client_command, retry_ms)
+        for _ in range(1 + int(3 * strength)):
+            self.world.client(self.random.randrange(50, 1000))
 
     def _noise(self, strength):
         """Frames that nobody of the cluster sent, and frames that came damaged."""
-        if self.world.recorded is None:
-            self.world.record()
+        self.world.record()
         self._every(100 - 90 * strength, self._bad_frame)
-
-    def _client_command(self):
-        if not self._clients_go_on:
-            return None
-        self._value += 1
-        return self._workload.command(self.random, self._value)
 
     def _radio(self, strength):
         self._side_m = 10 + 100 * strength
-        air = self.world.air
-        air.use("radio")
+        world = self.world
+        world.radio()
         for me in self._ids:
-            air.place(self.world.boards[me].mac, self._somewhere())
+            world.place(me, *self._somewhere())
         if self.random.random() < 0.3:
             # Two that all others hear and that do not sense each other.
             for me, x in zip(self._ids, (0, 180), strict=False):
-                air.place(self.world.boards[me].mac, (x, 0))
+                world.place(me, x, 0)
             for me in self._ids[2:]:
-                air.place(self.world.boards[me].mac, (90, 10 * me))
+                world.place(me, 90, 10 * me)
         if self.random.random() < 0.5:
             self._every(5000 - 4000 * strength, self._jam)
         if self.random.random() < 0.5:
@@ -204,29 +194,24 @@ class Faults:
         leader = self.world.leader()
         self.world.partition([group for group in groups if group])
         if leader is not None:
-            # The worst moment: without a majority, what it appends now is to be deleted again.
-            self._propose(leader)
+            self._besiege(leader, _SIEGE_US)
         self._later(self.random.randrange(2 * self._heal_us), self.world.heal)
 
     def _later(self, delay_us, function, *arguments):
         self.world.at(self.world.now_us + delay_us, lambda given: function(*given), arguments)
 
     def _somewhere(self):
-        return (self.random.uniform(0, self._side_m), self.random.uniform(0, self._side_m))
+        side_m = self._side_m
+        return round(self.random.uniform(0, side_m), 1), round(self.random.uniform(0, side_m), 1)
 
     def _jam(self):
-        now_us = self.world.now_us
-        until_us = now_us + self.random.randrange(10_000, 2_000_000)
-        loss = self.random.choice((None, 0.3, 0.9))
-        self.world.air.jam(now_us, until_us, position=self._somewhere(), loss=loss)
-        self.world.links("the radio is jammed for %d ms" % ((until_us - now_us) // 1000))
+        ms = self.random.randrange(10_000, 2_000_000) / 1000
+        self.world.jam(self._somewhere(), ms, self.random.choice((None, 0.3, 0.9)))
 
     def _walk(self):
         me = self.random.choice(self._ids)
         x, y = self._somewhere()
-        speed = self.random.uniform(1, 50)
-        self.world.air.move(self.world.now_us, self.world.boards[me].mac, (2 * x, 2 * y), speed)
-        self.world.links("%d walks to %d m, %d m" % (me, 2 * x, 2 * y))
+        self.world.walk(me, 2 * x, 2 * y, self.random.randrange(1, 50))
 
     def _crash(self):
         self.world.crash(self._someone())
@@ -251,12 +236,14 @@ class Faults:
         recorded = self.world.recorded
         if recorded and random.random() < 0.8:
             frame = bytearray(recorded[random.randrange(len(recorded))])
-            for _ in range(random.choice((0, 1, 1, 3))):
-                frame[random.randrange(len(frame))] ^= 1 << random.randrange(8)
-            frame = frame[: random.choice((len(frame), len(frame), random.randrange(len(frame))))]
+            if random.random() < 0.7:
+                for _ in range(random.choice((1, 1, 3))):
+                    frame[random.randrange(len(frame))] ^= 1 << random.randrange(8)
+            else:
+                frame = frame[: random.randrange(1, len(frame))]
         else:
             frame = random.randbytes(random.randrange(1, FRAME_MAX + 1))
-        self.world.deliver(random.choice(self._ids), bytes(frame))
+        self.world.disturb(random.choice(self._ids), bytes(frame))
 
     def _ask(self):
         alive = self.world.alive()
@@ -273,8 +260,10 @@ class Faults:
     def _read(self):
         alive = self.world.alive()
         if alive:
-            level = self.random.choice((LINEARIZABLE, LEASE))
-            self.world.read(self.random.choice(alive).id, level)
+            self._read_at(self.random.choice(alive).id)
+
+    def _read_at(self, me):
+        self.world.read(me, self.random.choice((LINEARIZABLE, LEASE, LEASE)))
 
     def _change(self):
         role = self.random.choice((REMOVED, VOTER, LEARNER))
@@ -300,51 +289,54 @@ class Faults:
         world.wipe(me)
 
     def _pause(self):
-        alive = self.world.alive()
-        if alive:
-            ms = self.random.uniform(1, self._longest_pause_ms)
-            self.world.stall(self.random.choice(alive).id, ms)
+        me = self._someone()
+        ms = round(self.random.uniform(1, self._longest_pause_ms), 3)
+        self.world.stall(me, ms)
+        if me == self.world.leader():
+            self._besiege(me, round(1000 * ms))
 
-    # The end.
-
-    def heal(self):
-        """Everything works again: radio, flash and power of all boards."""
-        world = self.world
-        world.calm()
-        self._clients_go_on = False
-        for board in world.boards.values():
-            board.cut_at_sync = 0
-            board.ring_limit = RING_BYTES
-            board.stall = 0.0
-            board.write_us = min(board.write_us, _HEALED_WRITE_US)
-            world.restart(board.id)
+    def _besiege(self, leader, us):
+        """The worst moment: for `us` it may not know that it leads nobody any more. What it appends
+        now is to be deleted again, what others write it must not miss when it is read."""
+        self._propose(leader)
+        for _ in range(_SIEGE_ACTS):
+            self._later(self.random.randrange(us), self._read_at, leader)
+            self._later(self.random.randrange(us), self._ask)
+        self._later(us - 1, self._read_at, leader)
 
     def finish(self):
-        """Heal, then demand a leader, a write and equal databases. Raises Violation."""
-        world = self.world
-        self.heal()
-        demand(world, self._settled, "a leader, equal logs")
-        demand(world, self._committed_everywhere(), "a write on every board")
-        world.checks.finish()
+        """The faults are over: see `settle`."""
+        settle(self.world)
 
-    def _settled(self):
-        return self.world.leader() and self.world.checks.all_equal()
 
-    def _committed_everywhere(self):
-        """A predicate: a client that asks the leader again after each no has its write."""
-        world = self.world
-        tries = []
+def settle(world):
+    """Everything works again: radio, flash and power of all boards. Then demand a leader, a write
+    and equal databases. Raises Violation."""
+    world.repair()
 
-        def done():
-            if not tries or (tries[-1].code or COMMITTED) != COMMITTED:
-                self._value += 1
-                leader = world.leader()
-                if leader is None:
-                    return False
-                tries.append(world.propose(leader, self._workload.sure_command(self._value)))
-            return tries[-1].code == COMMITTED and world.checks.all_equal()
+    def quiet():
+        return world.leader() and world.checks.all_equal()
 
-        return done
+    demand(world, quiet, "a leader, equal logs")
+    demand(world, _committed_everywhere(world), "a write on every board")
+    world.checks.finish()
+
+
+def _committed_everywhere(world):
+    """A predicate: a client that asks the leader again after each no has its write."""
+    workload = workload_for(world.boards[1].config.new_machine())
+    tries = []
+
+    def done():
+        if not tries or (tries[-1].code or COMMITTED) != COMMITTED:
+            leader = world.leader()
+            if leader is None:
+                return False
+            command = workload.sure_command(_LAST_VALUES + len(tries))
+            tries.append(world.propose(leader, command))
+        return tries[-1].code == COMMITTED and world.checks.all_equal()
+
+    return done
 
 
 def demand(world, predicate, what):

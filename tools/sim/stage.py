@@ -46,11 +46,13 @@ from raft.sessions import client_name, head
 from raft.wire import Codec
 from tools.sim.board import Store
 from tools.sim.checks import spell
+from tools.sim.faults import settle
 from tools.sim.trace import GLYPHS
 from tools.sim.world import World
 
 LIMIT_MS = 5000  # how long `until` waits at most
 ELECTION_LIMIT_MS = 2000
+_OF_WORLD = ("seed", "boot_spread_ms", "drift_ppm")
 HELLO_STATES = ("virgin", "ready", "born", "lost")
 _LONG_LOG = 24  # entries; longer logs are shown as runs of a term
 _COMMANDS = {"set": set_command, "add": add_command, "cas": cas_command}
@@ -225,19 +227,25 @@ class Stage:
 
     def boards(self, words):
         """`boards N [blank] [seed=S] [setting=value]`: N boards. They start at the first command
-        that is not `flash`; settings are those of a board's config. `blank`: they were never
-        switched on before; else they have identities, and logs that are empty."""
+        that is not `flash`; settings are those of a board's config, `boot_spread_ms` (0) and
+        `drift_ppm` (0) of their clocks. `blank`: they were never switched on before; else they have
+        identities, and logs that are empty."""
         born = words[1:2] != ["blank"]
         settings = dict(_setting(word) for word in words[1 if born else 2 :])
-        seed = settings.pop("seed", 1)
+        given = {name: settings.pop(name) for name in _OF_WORLD if name in settings}
         count = _number(words[0] if words else "", "a number of boards")
         try:
             self._given = World(
-                seed, count, boot_spread_ms=0, settings=settings, born=born, trace=self._events
+                **{"seed": 1, "boot_spread_ms": 0, **given},
+                boards=count,
+                settings=settings,
+                born=born,
+                trace=self._events,
             )
         except ValueError as error:
             raise Wrong(str(error))
         self._given.ether = self._on_air
+        self._given.record()
         config = self._given.boards[1].config
         keys = KeyRing(config.key, config.key_generation)
         self._codec = Codec(cluster_hash(config.cluster), keys, 0, 1)
@@ -277,54 +285,63 @@ class Stage:
             if len(words) != 4 or words[1:3] != ["in", "write"]:
                 raise Wrong("say 'crash A in write N'")
             count = _number(words[3], "a number of writes")
-            self._world.crash_in_write(self._id(words[0]), count)
+            self.world.crash_in_write(self._id(words[0]), count)
             return
         for me in self._ids(words):
-            self._world.crash(me)
+            self.world.crash(me)
 
     def tear(self, words):
         """`tear A`: from now on a power cut leaves a part of what is being written on A's flash."""
         for me in self._ids(words):
-            self._given_boards()[me].tears = True
+            self._given.tear(me)
 
     def restart(self, words):
         """`restart A B`, `restart all`: give power to those that have none."""
         for me in self._ids(words):
-            self._world.restart(me)
+            self.world.restart(me)
 
     def wipe(self, words):
         """`wipe A`: A loses power, and its flash all but config and mark of birth."""
         for me in self._ids(words):
-            self._world.wipe(me)
+            self.world.wipe(me)
 
     def clone(self, words):
         """`clone A N`: A's flash is copied to another chip, and that one is switched on as board N
         of this story: it believes to be A."""
         if len(words) != 2:
             raise Wrong("say 'clone A N'")
-        self._world.clone(self._id(words[0]), self._new_id(words[1]))
+        self.world.clone(self._id(words[0]), self._new_id(words[1]))
 
     def join(self, words):
         """`join N`: a new board N is switched on, which has no first configuration."""
-        self._world.add(self._new_id("".join(words)))
+        self.world.add(self._new_id("".join(words)))
 
     def slow(self, words):
-        """`slow A 60ms`: from now on each flash write of A takes so long."""
+        """`slow A 60ms`: from now on each flash write of A takes so long. `slow A 2ms 5% 300ms`:
+        and, with that chance, so much longer."""
+        if len(words) not in (2, 4):
+            raise Wrong("say 'slow A 60ms' or 'slow A 2ms 5% 300ms'")
+        me = self._id(words[0])
+        stall = (_share(words[2:3]), _ms(words[3])) if words[2:] else ()
+        self._given.slow(me, _ms(words[1]), *stall)
+
+    def ring(self, words):
+        """`ring A 600`: from now on A's receive ring has so many bytes."""
         if len(words) != 2:
-            raise Wrong("say 'slow A 60ms'")
-        self._given_boards()[self._id(words[0])].write_us = 1000 * _ms(words[1])
+            raise Wrong("say 'ring A 600'")
+        self.world.ring(self._id(words[0]), _number(words[1], "a number of bytes"))
 
     def stall(self, words):
         """`stall A 400ms`: so long A does nothing but take frames into its receive ring."""
         if len(words) != 2:
             raise Wrong("say 'stall A 400ms'")
-        self._world.stall(self._alive(words[0]).id, _ms(words[1]))
+        self.world.stall(self._alive(words[0]).id, _ms(words[1]))
 
     # Time and timers.
 
     def run(self, words):
         """`run 300ms`: let time pass. Prints who stands, leads, steps down."""
-        self._world.run(_ms("".join(words)))
+        self.world.run(_ms("".join(words)))
 
     def until(self, words):
         """`until leader`, `until A leads`, `until A stands`, `until A holds I of T` (entry I, of
@@ -336,16 +353,16 @@ class Stage:
         if len(words) > 2 and words[-2] == "within":
             limit_ms = _ms(words[-1])
             words = words[:-2]
-        if not self._world.run_until_true(self._condition(words), limit_ms):
+        if not self.world.run_until_true(self._condition(words), limit_ms):
             return ["not within %d ms" % limit_ms]
 
     def elect(self, words):
         """`elect A`: A's election timer runs out and the others' do not, until A leads; for at most
         2 s."""
         me = self._alive("".join(words)).id
-        for board in self._world.alive():
+        for board in self.world.alive():
             self._set_timer(board.id, 0 if board.id == me else ELECTION_LIMIT_MS)
-        if not self._world.run_until_true(self._condition([me, "leads"]), ELECTION_LIMIT_MS):
+        if not self.world.run_until_true(self._condition([me, "leads"]), ELECTION_LIMIT_MS):
             return ["%d does not lead within %d ms" % (me, ELECTION_LIMIT_MS)]
 
     def timeout(self, words):
@@ -364,10 +381,15 @@ class Stage:
 
     def propose(self, words):
         """`propose A set 2 34`, `propose A add 0 5`, `propose A cas 0 5 6`: A's own app asks for a
-        change. `set 2 1..9` asks for nine, one after the other."""
-        if len(words) < 3 or words[1] not in _COMMANDS:
+        change. `set 2 1..9` asks for nine, one after the other. `propose A bytes 0102..`: for any
+        command, in hex digits."""
+        if len(words) < 3 or words[1] not in (*_COMMANDS, "bytes"):
             raise Wrong("say 'propose A set INDEX VALUE', or add, or cas")
         board = self._alive(words[0])
+        if words[1] == "bytes":
+            asked = self.world.propose(board.id, _bytes(words[2]))
+            self._proposed.append(_Proposed(board.id, " ".join(words[1:]), [asked]))
+            return
         *given, last = words[2:]
         first, _, end = last.partition("..")
         numbers = [_number(word, "a number") for word in given]
@@ -376,7 +398,7 @@ class Stage:
             commands = [_COMMANDS[words[1]](*numbers, value) for value in values]
         except (TypeError, ValueError) as error:
             raise Wrong(str(error))
-        asked = [self._world.propose(board.id, command) for command in commands]
+        asked = [self.world.propose(board.id, command) for command in commands]
         self._proposed.append(_Proposed(board.id, " ".join(words[1:]), asked))
 
     def read(self, words):
@@ -384,7 +406,7 @@ class Stage:
         if words[1:] not in ([], ["by", "lease"]):
             raise Wrong("say 'read A' or 'read A by lease'")
         board = self._alive(words[0])
-        self._reads.append(self._world.read(board.id, LEASE if words[1:] else LINEARIZABLE))
+        self._reads.append(self.world.read(board.id, LEASE if words[1:] else LINEARIZABLE))
 
     def ask(self, words):
         """`ask A I.N set 2 34`: a client's command number N of its session I comes to A once, as
@@ -405,14 +427,26 @@ class Stage:
         message.kind, message.data = kind, data
         self._requests += 1
         message.request = self._requests
-        self._world.touch(board.id, lambda raft: board.driver.proposals.on_forward(message))
+        self.world.touch(board.id, lambda raft: board.driver.proposals.on_forward(message))
+
+    def client(self, words):
+        """`client 300ms`: a PC that asks for one thing after the other, through any board, and
+        again after about so long without an answer."""
+        self.world.client(_ms("".join(words)))
 
     def order(self, words):
-        """`order remove A`, `order promote A`, `order demote A`: whoever leads is told to."""
+        """`order remove A`, `order promote A`, `order demote A`: whoever leads is told to; `order
+        transfer A`: to hand over to A."""
         roles = {"remove": REMOVED, "promote": VOTER, "demote": LEARNER}
-        if len(words) != 2 or words[0] not in roles:
-            raise Wrong("say 'order remove A', 'order promote A' or 'order demote A'")
-        if not self._world.change(self._id(words[1]), roles[words[0]]):
+        if len(words) != 2 or words[0] not in (*roles, "transfer"):
+            raise Wrong("say 'order remove A', or promote, demote, transfer")
+        me = self._id(words[1])
+        taken = (
+            self.world.transfer(me)
+            if words[0] == "transfer"
+            else self.world.change(me, roles[words[0]])
+        )
+        if not taken:
             return ["refused"]
 
     def transfer(self, words):
@@ -424,44 +458,85 @@ class Stage:
             raise Wrong("board %d does not lead" % board.id)
         if target == board.id:
             raise Wrong("board %d leads already" % target)
-        self._world.touch(board.id, lambda raft: raft.transfer(target))
+        self.world.touch(board.id, lambda raft: raft.transfer(target))
 
     # The radio.
 
     def cut(self, words):
         """`cut A -> B`: nothing that A sends reaches B. `cut A - B`: in both directions."""
         for a, b in self._links(words):
-            self._world.cut(a, b)
+            self.world.cut(a, b)
 
     def mend(self, words):
-        """`mend A -> B`, `mend A - B`: undo that."""
+        """`mend A -> B`, `mend A - B`: undo that; `mend all`: every cut and partition."""
+        if words == ["all"]:
+            self.world.heal()
+            return
         for a, b in self._links(words):
-            self._world.mend(a, b)
+            self.world.mend(a, b)
 
     def partition(self, words):
         """`partition 1 2 | 3 4 5`: boards hear each other only within a group; one that stands in
         two groups bridges them."""
         groups = " ".join(words).split("|")
-        self._world.partition([self._ids(group.split()) for group in groups])
+        self.world.partition([self._ids(group.split()) for group in groups])
 
     def heal(self, words):
         """`heal`: undo every cut, partition, loss, delay and duplication."""
-        self._world.heal()
-        self._world.air.set_loss(0.0)
-        self._world.air.set_delay(0, 0)
-        self._world.air.set_duplicate(0.0)
+        self.world.heal()
+        self.world.lose(0.0)
+        self.world.delay(0)
+        self.world.duplicate(0.0)
+
+    def settle(self, words):
+        """`settle`: everything works again, radio, flash and power of all; clients end. A leader, a
+        write and equal databases must come of it."""
+        settle(self.world)
 
     def lose(self, words):
         """`lose 30%`: lose so many deliveries, by chance."""
-        self._world.air.set_loss(_share(words))
+        self.world.lose(_share(words))
 
     def duplicate(self, words):
         """`duplicate 30%`: so many deliveries arrive twice."""
-        self._world.air.set_duplicate(_share(words))
+        self.world.duplicate(_share(words))
 
     def delay(self, words):
         """`delay 80ms`: each delivery takes up to so much longer, by chance: frames overtake."""
-        self._world.air.set_delay(0, _ms("".join(words)))
+        self.world.delay(_ms("".join(words)))
+
+    def radio(self, words):
+        """`radio`: from now on the radio is that of boards that stand somewhere (docs/air.md)."""
+        self.world.radio()
+
+    def place(self, words):
+        """`place A X Y`: put A at this place, in metres."""
+        if len(words) != 3:
+            raise Wrong("say 'place A X Y'")
+        self.world.place(self._id(words[0]), *map(_decimal, words[1:]))
+
+    def walk(self, words):
+        """`walk A X Y SPEED`: A, which has a place, goes there, so many metres a second."""
+        if len(words) != 4:
+            raise Wrong("say 'walk A X Y SPEED'")
+        try:
+            self.world.walk(self._id(words[0]), *map(_decimal, words[1:]))
+        except ValueError as error:
+            raise Wrong(str(error))
+
+    def jam(self, words):
+        """`jam X Y 500ms [30%]`: noise from there for so long, which loses so much of what it
+        reaches, else what it drowns."""
+        if len(words) not in (3, 4):
+            raise Wrong("say 'jam X Y 500ms' or 'jam X Y 500ms 30%'")
+        place = (_decimal(words[0]), _decimal(words[1]))
+        self.world.jam(place, _ms(words[2]), _share(words[3:]) if words[3:] else None)
+
+    def hear(self, words):
+        """`hear A 52410a..`: A hears a frame of these bytes, in hex digits."""
+        if len(words) != 2:
+            raise Wrong("say 'hear A' and hex digits")
+        self.world.disturb(self._id(words[0]), _bytes(words[1]))
 
     def drop(self, words):
         """`drop Ack 3 -> 1`, `drop next Ack 3 -> *`, `drop next 2 ...`: lose these frames on their
@@ -484,7 +559,7 @@ class Stage:
         order = " ".join(words)
         if order not in ("", "first", "last", "backwards"):
             raise Wrong("say 'release', 'release first', 'release last' or 'release backwards'")
-        self._world.run(0)
+        self.world.run(0)
         held = self._held
         if not held:
             raise Wrong("nothing is held")
@@ -495,13 +570,18 @@ class Stage:
         else:
             now, self._held = held[:: -1 if order else 1], []
         for frame, me in now:
-            self._world.deliver(me, frame.raw)
+            self.world.deliver(me, frame.raw)
 
     def play(self, words):
         """`play back [first|all] Ack 3 -> 1`: 1 hears the last (first, every) such frame of 3
-        again, as sent; `play back all * * -> *` plays everything to everybody."""
+        again, as sent; `play back all * * -> *` plays everything to everybody; `play back frame 70
+        -> 1`: frame 70 of those that were kept so far, counted round."""
         if words[:1] != ["back"]:
             raise Wrong("say 'play back Ack 3 -> 1'")
+        if len(words) == 5 and words[1] == "frame":
+            me = self._id(words[4])
+            self.world.play_back(me, _number(words[2], "a number"))
+            return
         which = words[1] if words[1:2] in (["first"], ["all"]) else "last"
         kind, src, dst = self._pattern(words[1 + (which != "last") :])
         found = [f for f in self._frames if f.fits(kind) and src in (None, f.src)]
@@ -509,9 +589,9 @@ class Stage:
             raise Wrong("no such frame was sent so far")
         found = {"first": found[:1], "all": found, "last": found[-1:]}[which]
         for frame in found:
-            for me in [dst] if dst else self._world.boards:
+            for me in [dst] if dst else self.world.boards:
                 if me != frame.src:
-                    self._world.deliver(me, frame.raw)
+                    self.world.deliver(me, frame.raw)
 
     # What is to be seen.
 
@@ -519,7 +599,7 @@ class Stage:
         """`logs`: the terms in each board's log, what it knows to be committed in brackets. `*`
         leads, `?` stands, `~` asks whether to stand, `.` follows, `x` has no power: then what its
         flash holds. `s` is in a snapshot. Logs of more than 24 entries as `1x40`."""
-        world = self._world
+        world = self.world
         rows = [(b, *_terms(b)) for b in world.boards.values()]
         longest = max(len(terms) for _, terms, _ in rows)
         show = _runs if longest > _LONG_LOG else _cells
@@ -532,7 +612,7 @@ class Stage:
     def state(self, words):
         """`state`: role, term, vote, leader, commit index, applied index and last index of each."""
         lines = ["  role           term  vote  leader  commit  applied  last"]
-        for board in self._world.boards.values():
+        for board in self.world.boards.values():
             if not board.alive:
                 lines.append("%d off" % board.id)
                 continue
@@ -545,10 +625,10 @@ class Stage:
 
     def progress(self, words):
         """`progress`: up to where the leader knows each follower's flash to hold its log."""
-        me = self._world.leader()
+        me = self.world.leader()
         if me is None:
             return ["nobody leads"]
-        raft = self._world.boards[me].raft
+        raft = self.world.boards[me].raft
         lines = ["%d leads, its log ends at %d" % (me, raft.log.last_index)]
         for who, follower in raft.followers.items():
             peer = who & 0xFF
@@ -581,7 +661,7 @@ class Stage:
         """`members`: who belongs to the cluster, as each board's log says: voters, then learners in
         brackets; `3.2` is the second board of that id. `x` has no power, `!` no identity."""
         lines = {}
-        for board in self._world.boards.values():
+        for board in self.world.boards.values():
             told = "x"
             if board.alive:
                 told = "!" if board.driver.lost else _spelled(board.raft.configuration)
@@ -591,7 +671,7 @@ class Stage:
     def sessions(self, words):
         """`sessions`: the open sessions of each board's table."""
         lines = {}
-        for board in self._world.alive():
+        for board in self.world.alive():
             told = " ".join(map(str, board.raft.sessions.ids())) or "none"
             lines.setdefault(told, []).append(str(board.id))
         return ["%s: %s" % (" ".join(boards), told) for told, boards in lines.items()]
@@ -599,7 +679,7 @@ class Stage:
     def database(self, words):
         """`database`: the integers of each board that has power."""
         boards = {}
-        for me, values in self._world.databases().items():
+        for me, values in self.world.databases().items():
             boards.setdefault(" ".join(map(str, values)), []).append(str(me))
         return ["%s: %s" % (" ".join(ids), values) for values, ids in boards.items()]
 
@@ -623,7 +703,7 @@ class Stage:
     def check(self, words):
         """`check`: every property of docs/simulator.md has held after every event so far; with
         which leaders, and how many entries committed. A scenario ends with it."""
-        world = self._world
+        world = self.world
         if world.checks.all_equal():
             world.checks.finish()
         led = ", ".join("%d by %d" % pair for pair in sorted(world.checks.leaders.items()))
@@ -633,8 +713,8 @@ class Stage:
     # Helpers of the verbs.
 
     @property
-    def _world(self):
-        """The world, its boards started."""
+    def world(self):
+        """The World, its boards started."""
         self._given_boards()
         if not self._given.events:
             self._given.run(0)
@@ -665,7 +745,7 @@ class Stage:
         return [self._id(word) for word in words]
 
     def _alive(self, word):
-        board = self._world.boards[self._id(word)]
+        board = self.world.boards[self._id(word)]
         if not board.alive:
             raise Wrong("board %d has no power" % board.id)
         return board
@@ -697,10 +777,10 @@ class Stage:
         def change(raft):
             raft.election_at_ms = raft.now_ms + int(ms)
 
-        self._world.touch(me, change)
+        self.world.touch(me, change)
 
     def _condition(self, words):
-        world = self._world
+        world = self.world
         if words == ["leader"]:
             return lambda: world.leader() is not None
         if words == ["answered"]:
@@ -732,33 +812,39 @@ class Stage:
         raise Wrong("'until' does not know '%s'" % " ".join(words))
 
     def _all_equal(self):
-        rafts = [board.raft for board in self._world.alive()]
+        rafts = [board.raft for board in self.world.alive()]
         ends = {(r.log.last_index, r.log.last_term, r.applied_index) for r in rafts}
         equal = len(ends) == 1 and rafts[0].applied_index == rafts[0].log.last_index
-        return equal and self._world.leader() is not None
+        return equal and self.world.leader() is not None
 
     def _on_air(self, board, raw, deliveries):
-        """The world's ether: notes the frame, and does to it what was said."""
+        """The world's ether: notes what boards send, and does to it what was said."""
+        if board is None:
+            return deliveries
         message = self._message
         reason = self._codec.decode(raw, len(raw), message)
         assert reason is None, reason
         frame = _Frame(raw, message)
         self._frames.append(frame)
+        macs = {b.mac: b.id for b in self._given.boards.values()} if self._rules else None
         for rule in self._rules:
-            taken = [d for d in deliveries if rule.takes(frame, self._receiver(d))]
+            taken = {}  # delivery -> board
+            for delivery in deliveries:
+                me = macs.get(delivery[0])  # None: a client hears it
+                if me is not None and rule.takes(frame, me):
+                    taken[delivery] = me
             if taken:
                 if rule.count:
                     rule.count -= 1
                 deliveries = [d for d in deliveries if d not in taken]
                 if rule.keep:
-                    self._held += [(frame, self._receiver(d)) for d in taken]
+                    self._held += [(frame, me) for me in taken.values()]
         return deliveries
 
-    def _receiver(self, delivery):
-        return next(b.id for b in self._given.boards.values() if b.mac == delivery[0])
 
-
-VERBS = {name: verb for name, verb in vars(Stage).items() if not name.startswith("_")}
+VERBS = {
+    name: verb for name, verb in vars(Stage).items() if callable(verb) and not name.startswith("_")
+}
 
 
 def _cells_of(board):
@@ -786,25 +872,38 @@ def _number(word, what):
     return int(word)
 
 
+def _decimal(word):
+    if not re.fullmatch(r"-?\d+(\.\d+)?", word):
+        raise Wrong("'%s' is not a number" % word)
+    return float(word)
+
+
+def _bytes(word):
+    try:
+        return bytes.fromhex(word)
+    except ValueError:
+        raise Wrong("'%s' is not in hex digits" % word)
+
+
 def _setting(word):
     name, equals, value = word.partition("=")
     if not equals:
         raise Wrong("'%s' is no setting: say name=value" % word)
-    return name, _number(value, "a number")
+    return name, value if value.isalpha() else _number(value, "a number")
 
 
 def _ms(word):
-    found = re.fullmatch(r"(\d+)(ms|s)", word)
+    found = re.fullmatch(r"(\d+(?:\.\d{1,3})?)(ms|s)", word)
     if found is None:
         raise Wrong("'%s' is not a time: say 300ms or 2s" % word)
-    return int(found[1]) * (1000 if found[2] == "s" else 1)
+    return float(found[1]) * (1000 if found[2] == "s" else 1)
 
 
 def _share(words):
-    found = re.fullmatch(r"(\d+)%", "".join(words))
-    if found is None or int(found[1]) > 100:
+    found = re.fullmatch(r"(\d+(?:\.\d)?)%", "".join(words))
+    if found is None or float(found[1]) > 100:
         raise Wrong("'%s' is not a share: say 30%%" % " ".join(words))
-    return int(found[1]) / 100
+    return round(float(found[1]) / 100, 3)
 
 
 def _terms(board):

@@ -6,7 +6,7 @@ can be recognised wherever it is applied.
 
 from raft import intlist, keyvalue
 
-_LONG = 1 << 20  # beyond every value that is counted up
+_NOWHERE = 0xFFFF  # beyond every list
 
 
 class IntListWorkload:
@@ -26,7 +26,7 @@ class IntListWorkload:
         if kind < 0.95:
             return intlist.cas_command(index, random.randrange(-2, value + 1), value)
         if kind < 0.97:
-            return intlist.set_command(index + self._size + value, value)
+            return intlist.set_command(_NOWHERE - index, value)
         if kind < 0.98:
             return intlist.add_command(index, 0x7FFFFFFF - value)  # soon an overflow
         if kind < 0.99:

@@ -12,6 +12,7 @@ way have the same `hash()`, in any process: nothing in here iterates over a set.
 """
 
 from collections import deque
+from functools import wraps
 from hashlib import blake2b
 from heapq import heappop, heappush
 from random import Random
@@ -20,21 +21,80 @@ from struct import pack
 from firmware.config import Config
 from firmware.journal import JournalDamaged
 from raft import membership
-from raft.message import COMMITTED, LEADER, LINEARIZABLE, OUTCOME_TEXTS
+from raft.message import (
+    COMMITTED,
+    FIRST_PC,
+    LEADER,
+    LEARNER,
+    LEASE,
+    LINEARIZABLE,
+    OUTCOME_TEXTS,
+    REMOVED,
+    VOTER,
+)
 from tools.air import BROADCAST, Air
 from tools.contents import contents
-from tools.sim.board import Board, Ears, PowerCut, chip_of
+from tools.sim.board import RING_BYTES, Board, Ears, PowerCut, chip_of
 from tools.sim.checks import Checks, Violation
+from tools.sim.client import Client
 
 CLUSTER = "simulated"
 OUTSIDER = b"\x02client"[:6]
 KEY_HEX = "5a" * 32
 BOOT_SPREAD_MS = 200  # the first boards are switched on within so long
 _AGAIN_US = 100  # a step that left work undone is followed by the next after so long
+_HEALED_WRITE_US = 2000  # of one flash write, at most, once all is repaired
 _RECORDED = 2000  # frames that an attacker remembers
 
 # Of events, in the hash.
 _SENT, _HEARD, _BOOTED, _DIED, _ASKED, _ANSWERED, _LINKS = range(7)
+
+
+def _act(spell):
+    """Something that is done to boards or radio: while somebody keeps a `story` of the world, the
+    call is noted there as the line of a scenario (tools.sim.stage) that does the same."""
+
+    def noted(method):
+        @wraps(method)
+        def act(self, *arguments):
+            if self.story is not None:
+                self.story.append((self.now_us, spell(*arguments)))
+            return method(self, *arguments)
+
+        return act
+
+    return noted
+
+
+def _spelled_change(member, role):
+    return "order %s %d" % ({REMOVED: "remove", VOTER: "promote", LEARNER: "demote"}[role], member)
+
+
+def _spelled_read(me, level=LINEARIZABLE):
+    return "read %d%s" % (me, " by lease" if level == LEASE else "")
+
+
+def _spelled_partition(groups):
+    return "partition " + " | ".join(" ".join(map(str, group)) for group in groups)
+
+
+def _spelled_jam(position, ms, loss):
+    return "jam %s %s" % (_spelled_place(*position), milliseconds(ms)) + (
+        "" if loss is None else " " + _spelled_share(loss)
+    )
+
+
+def _spelled_place(x, y):
+    return "%.1f %.1f" % (x, y)
+
+
+def milliseconds(ms):
+    """`ms` as a scenario says it, to the microsecond: 12.5ms."""
+    return ("%.3f" % ms).rstrip("0").rstrip(".") + "ms"
+
+
+def _spelled_share(share):
+    return ("%.1f" % (100 * share)).rstrip("0").rstrip(".") + "%"
 
 
 class Asked:
@@ -94,6 +154,8 @@ class World:
         self.deliveries = 0
         self.crashes = 0
         self._listeners = []
+        self.story = None  # [(time_us, line)] of what is done to it, once somebody keeps it
+        self.clients = []
         self.recorded = None  # deque of frames once somebody records
         self._ether = None
         self._sequence = 0
@@ -147,7 +209,7 @@ class World:
 
     def run_until(self, ms):
         """Let time pass until `ms` since the beginning."""
-        end_us = int(ms * 1000)
+        end_us = round(ms * 1000)
         queue = self._queue
         while queue and queue[0][0] <= end_us:
             self.now_us, _, function, argument = heappop(queue)
@@ -161,7 +223,7 @@ class World:
 
     def run_until_true(self, predicate, limit_ms):
         """Let time pass, at most `limit_ms`, until `predicate()`; return its value."""
-        end_us = self.now_us + int(limit_ms * 1000)
+        end_us = self.now_us + round(limit_ms * 1000)
         queue = self._queue
         while not predicate() and queue and queue[0][0] <= end_us:
             self.now_us, _, function, argument = heappop(queue)
@@ -188,29 +250,60 @@ class World:
         """{id: contents} of the boards that have power."""
         return {board.id: contents(board.driver.machine) for board in self.alive()}
 
+    @_act("crash %d".__mod__)
     def crash(self, me):
         """Cut the power of board `me`; nothing happens if it has none."""
         if self.boards[me].alive:
             self._die(self.boards[me], "power off")
 
+    @_act(lambda me, writes=1: "crash %d in write %d" % (me, writes))
     def crash_in_write(self, me, writes=1):
         """Cut the power of board `me` in the middle of its next flash write but `writes` - 1."""
         self.boards[me].cut_at_sync = writes
 
+    @_act("restart %d".__mod__)
     def restart(self, me):
         """Give board `me` power; nothing happens if it has some."""
         if not self.boards[me].alive:
             self._boot(self.boards[me])
 
+    @_act(lambda me, ms: "stall %d %s" % (me, milliseconds(ms)))
     def stall(self, me, ms):
         """For `ms`, board `me` does nothing: it hears with its radio, and thinks later."""
         board = self.boards[me]
-        board.pause(self.now_us, self.now_us + int(ms * 1000))
-        self._arm(board, board.busy_until_us)
+        if board.alive:
+            board.pause(self.now_us, self.now_us + round(ms * 1000))
+            self._arm(board, board.busy_until_us)
 
+    @_act("tear %d".__mod__)
+    def tear(self, me):
+        """From now on a power cut leaves a part of what is being written on `me`'s flash."""
+        self.boards[me].tears = True
+
+    @_act(
+        lambda me, ms, stall=0.0, stall_ms=0: (
+            "slow %d %s %s %s"
+            % (me, milliseconds(ms), _spelled_share(stall), milliseconds(stall_ms))
+        )
+    )
+    def slow(self, me, ms, stall=0.0, stall_ms=0):
+        """From now on each flash write of board `me` takes `ms`, and with chance `stall` (0..1, a
+        multiple of 0.001) `stall_ms` more."""
+        board = self.boards[me]
+        board.write_us = round(ms * 1000)
+        board.stall = stall
+        board.stall_us = round(stall_ms * 1000)
+
+    @_act(lambda me, size: "ring %d %d" % (me, size))
+    def ring(self, me, size):
+        """From now on board `me`'s receive ring has `size` bytes."""
+        self.boards[me].ring_limit = size
+
+    @_act("wipe %d".__mod__)
     def wipe(self, me):
         """Board `me` loses power and its flash, but for the config and the mark of birth."""
-        self.crash(me)
+        if self.boards[me].alive:
+            self._die(self.boards[me], "power off")
         self.checks.wiped(self.boards[me])
         self.boards[me].wipe()
 
@@ -238,6 +331,7 @@ class World:
         change(board.raft)
         self._wake(board)
 
+    @_act(lambda me, command: "propose %d bytes %s" % (me, command.hex()))
     def propose(self, me, command):
         """Board `me`'s own app proposes `command` (bytes); returns an Asked to look into."""
         board = self.boards[me]
@@ -262,6 +356,7 @@ class World:
         self._call(board, lambda driver: driver.propose(command, answer))
         return asked
 
+    @_act(_spelled_read)
     def read(self, me, level=LINEARIZABLE):
         """Board `me`'s own app asks for a read; returns a Reading; the checks look at it, too."""
         board = self.boards[me]
@@ -306,6 +401,13 @@ class World:
 
     # Clients that ask by radio (tools.sim.client).
 
+    @_act(lambda retry_ms: "client " + milliseconds(retry_ms))
+    def client(self, retry_ms):
+        """One client more, which asks again after about `retry_ms` without an answer."""
+        number = len(self.clients)
+        random = Random("%d/client %d" % (self.seed, number))
+        self.clients.append(Client(self, FIRST_PC + number, random, retry_ms))
+
     def hear_all(self, hear):
         """Call `hear(frame)` for every frame that a board sends."""
         self._listeners.append(hear)
@@ -331,10 +433,12 @@ class World:
         self._note(_ANSWERED, asked.board, pack("<BII", code, index, term))
         self.checks.answers.append(asked)
 
+    @_act("order transfer %d".__mod__)
     def transfer(self, target):
         """Order whoever leads now to hand over to board `target`; False if nobody can."""
         return self._order(lambda raft: raft.transfer(target))
 
+    @_act(_spelled_change)
     def change(self, member, role):
         """Order whoever leads now to make `member` REMOVED, LEARNER or VOTER; False if it can't."""
         return self._order(lambda raft: membership.order(raft, member, role))
@@ -357,7 +461,8 @@ class World:
 
     @property
     def ether(self):
-        """ether(board, frame, deliveries): those deliveries that shall take place, or None."""
+        """ether(board, frame, deliveries): those deliveries that shall take place, or None. `board`
+        is None if the frame is a client's."""
         return self._ether
 
     @ether.setter
@@ -365,40 +470,96 @@ class World:
         self._ether = ether
         self.air.reach = ether and self._reach
 
+    @_act(lambda a, b: "cut %d -> %d" % (a, b))
     def cut(self, a, b):
         """Nothing that board `a` sends reaches board `b`."""
         self.air.cut(self.boards[a].mac, self.boards[b].mac)
         self.links("%d is not heard by %d" % (a, b))
 
+    @_act(lambda a, b: "mend %d -> %d" % (a, b))
     def mend(self, a, b):
         """Undo `cut`."""
         self.air.heal(self.boards[a].mac, self.boards[b].mac)
         self.links("%d is heard by %d again" % (a, b))
 
+    @_act(_spelled_partition)
     def partition(self, groups):
         """Boards hear each other only within a group; one in two groups bridges them."""
         self.air.partition([[self.boards[me].mac for me in group] for group in groups])
         self.links("the radio is split: " + " | ".join(str(list(g))[1:-1] for g in groups))
 
+    @_act(lambda: "mend all")
     def heal(self):
         """Undo every cut and partition."""
         self.air.heal()
         self.links("the radio is whole")
 
-    def calm(self):
-        """The radio as it was at the beginning: plain, everything healed."""
+    @_act(lambda share: "lose " + _spelled_share(share))
+    def lose(self, share):
+        """From now on lose `share` (0..1, a multiple of 0.001) of the deliveries, by chance."""
+        self.air.set_loss(share)
+
+    @_act(lambda share: "duplicate " + _spelled_share(share))
+    def duplicate(self, share):
+        """From now on `share` (0..1, a multiple of 0.001) of the deliveries arrive twice."""
+        self.air.set_duplicate(share)
+
+    @_act(lambda ms: "delay " + milliseconds(ms))
+    def delay(self, ms):
+        """From now on each delivery takes up to `ms` longer, by chance."""
+        self.air.set_delay(0, ms)
+
+    @_act(lambda: "radio")
+    def radio(self):
+        """From now on the radio is that of boards that stand somewhere (docs/air.md)."""
+        self.air.use("radio")
+
+    @_act(lambda me, x, y: "place %d %s" % (me, _spelled_place(x, y)))
+    def place(self, me, x, y):
+        """Put board `me` at (x, y), metres, multiples of 0.1."""
+        self.air.place(self.boards[me].mac, (x, y))
+
+    @_act(lambda me, x, y, speed: "walk %d %s %.1f" % (me, _spelled_place(x, y), speed))
+    def walk(self, me, x, y, speed):
+        """Board `me`, which has a place, goes to (x, y), `speed` metres a second."""
+        self.air.move(self.now_us, self.boards[me].mac, (x, y), speed)
+        self.links("%d walks to %d m, %d m" % (me, x, y))
+
+    @_act(_spelled_jam)
+    def jam(self, position, ms, loss=None):
+        """Noise from `position` (x, y) for `ms`; `loss`: what it loses (tools.air.Jammer)."""
+        self.air.jam(self.now_us, self.now_us + round(ms * 1000), position=position, loss=loss)
+        self.links("the radio is jammed for %d ms" % ms)
+
+    def repair(self):
+        """Everything works again, radio, flash and power of all boards; clients end."""
         self.air.calm(self.now_us)
         self._await_air(self.air.next_us())
         self.heal()
+        for client in self.clients:
+            client.goes_on = False
+        for board in self.boards.values():
+            board.cut_at_sync = 0
+            board.ring_limit = RING_BYTES
+            board.stall = 0.0
+            board.write_us = min(board.write_us, _HEALED_WRITE_US)
+            self.restart(board.id)
 
     def record(self):
         """From now on keep what is sent, for `play_back`."""
-        self.recorded = deque(maxlen=_RECORDED)
+        if self.recorded is None:
+            self.recorded = deque(maxlen=_RECORDED)
 
+    @_act(lambda me, number: "play back frame %d -> %d" % (number, me))
     def play_back(self, me, number):
         """Let board `me` hear the recorded frame `number` (modulo their count) once more."""
         if self.recorded:
             self.deliver(me, self.recorded[number % len(self.recorded)])
+
+    @_act(lambda me, frame: "hear %d %s" % (me, frame.hex()))
+    def disturb(self, me, frame):
+        """Board `me` hears a `frame` that nobody of the cluster sent so."""
+        self.deliver(me, frame)
 
     def deliver(self, me, frame):
         """Let board `me` hear `frame` now; nothing happens if it has no power."""
@@ -532,7 +693,7 @@ class World:
         self._await_air(air.submit(self.now_us, mac, BROADCAST, len(frame), kind, frame))
 
     def _reach(self, sent, stations):
-        board = self._by_mac[sent.sender.mac]
+        board = self._by_mac.get(sent.sender.mac)
         heard = [(s.mac, self.air.rssi_dbm) for s in stations if s is not sent.sender]
         passed = [mac for mac, _ in self.ether(board, sent.token, heard)]
         return [s for s in stations if s.mac in passed]
