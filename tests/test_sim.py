@@ -25,6 +25,7 @@ from raft.message import (
     CANDIDATE,
     COMMITTED,
     LEADER,
+    LEASE,
     NO_LEADER,
     NOBODY,
     PRE,
@@ -541,6 +542,33 @@ def small_logs(boards, seconds=20, seeds=range(1, 60)):
         faults = Faults(world, seconds)
         world.run_until(seconds * 1000)
         faults.finish()
+
+
+def isolated_leader(seed, drift_ppm):
+    """It is read by its lease, while others elect and write."""
+    world = led(seed, 3, drift_ppm=drift_ppm)
+    leader = world.leader()
+    others = [me for me in world.boards if me != leader]
+    world.partition([[leader], others])
+    for _ in range(80):
+        world.propose(others[0], set_command(0, 1))
+        world.read(leader, LEASE)
+        world.run(10)
+    return world
+
+
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_a_lease_ends_in_time_on_clocks_within_the_bound(seed):
+    """Two clocks are 2 % apart at most, as `drift_percent` says."""
+    assert isolated_leader(seed, 10_000).checks.reads > 0
+
+
+def test_caught_clocks_beyond_the_bound():
+    """A leader's clock that is far too slow keeps a lease that nobody has promised any more."""
+    with pytest.raises(Violation) as violation:
+        for seed in range(1, 21):
+            isolated_leader(seed, 400_000)
+    assert violation.value.property == "linearizable reads"
 
 
 def test_caught_a_snapshot_of_what_is_not_committed(monkeypatch):

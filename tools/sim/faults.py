@@ -15,6 +15,9 @@ LIVENESS_MS = 10_000  # 33 of the longest election timeouts
 _CHANCE = 0.5  # that a run has a given fault
 _SILENT_US = 400_000  # longer than a leader believes that it hears a board
 _SIEGE_US = 500_000  # longer than a lease lasts and an election takes
+_USURPED_US = 600_000  # longer than an election takes
+_LOOK_US = 2000
+_LEASE_US = 150_000  # about as long as a lease lasts
 _SIEGE_ACTS = 8
 _LAST_VALUES = 1 << 24  # what nobody has asked for before
 
@@ -80,6 +83,7 @@ class Faults:
     def _partitions(self, strength):
         self._heal_us = 1000 * self.random.randrange(100, 3000)
         self._every(4000 - 3500 * strength, self._split)
+        self._every(4000 - 3500 * strength, self._usurp)
 
     def _crashes(self, strength):
         self._every(5000 - 4500 * strength, self._crash)
@@ -176,6 +180,26 @@ class Faults:
         if a != b:
             self.world.cut(a, b)
             self._later(self.random.randrange(2 * self._heal_us), self.world.mend, a, b)
+
+    def _usurp(self):
+        """One follower and the leader do not hear each other: soon that one asks the others for
+        votes. When it has them, nobody hears the leader any more, and it nobody."""
+        leader = self.world.leader()
+        rival = self.random.choice(self._ids)
+        if leader not in (None, rival):
+            self.world.cut(leader, rival)
+            self.world.cut(rival, leader)
+            self._isolate(leader, self.world.now_us + _USURPED_US)
+
+    def _isolate(self, leader, until_us):
+        """Isolate `leader` as soon as another one leads, at the latest at `until_us`."""
+        world = self.world
+        if world.leader() == leader and world.now_us < until_us:
+            self._later(_LOOK_US, self._isolate, leader, until_us)
+            return
+        world.partition([[leader], [me for me in self._ids if me != leader]])
+        self._besiege(leader, _LEASE_US)
+        self._later(self.random.randrange(2 * self._heal_us), self.world.heal)
 
     def _split(self):
         count = self.random.choice((2, 2, 3))
@@ -296,13 +320,20 @@ class Faults:
             self._besiege(me, round(1000 * ms))
 
     def _besiege(self, leader, us):
-        """The worst moment: for `us` it may not know that it leads nobody any more. What it appends
-        now is to be deleted again, what others write it must not miss when it is read."""
-        self._propose(leader)
+        """The worst moment: for `us` it may not know that it leads nobody any more. What others
+        write it must not miss when it is read; or what it appends now is to be deleted again, and
+        then it answers no read, because that waits for what it has sent (rule 6)."""
+        if self.random.random() < 0.3:
+            self._propose(leader)
         for _ in range(_SIEGE_ACTS):
             self._later(self.random.randrange(us), self._read_at, leader)
-            self._later(self.random.randrange(us), self._ask)
+            self._later(self.random.randrange(us), self._ask_but, leader)
         self._later(us - 1, self._read_at, leader)
+
+    def _ask_but(self, leader):
+        others = [board.id for board in self.world.alive() if board.id != leader]
+        if others:
+            self._propose(self.random.choice(others))
 
     def finish(self):
         """The faults are over: see `settle`."""
