@@ -651,7 +651,10 @@ def test_a_cell_that_is_not_there_changes_as_in_the_real_state_machine():
 # Long ones.
 
 
-def long_history(seed, clients=20, operations=4000, cells=10):
+ALL_KINDS = ("set", "set", "cas", "add", "read", "read", "all")
+
+
+def long_history(seed, clients=20, operations=4000, cells=10, kinds=ALL_KINDS):
     """Clients in closed loops at a real list: sets, cas, adds, reads of one cell and of all."""
     rng = random.Random(seed)
     free_at = {client: rng.randrange(1000) for client in range(clients)}
@@ -662,7 +665,7 @@ def long_history(seed, clients=20, operations=4000, cells=10):
         returned = called + rng.randrange(500, 20000)
         at = rng.randint(called, returned)
         free_at[client] = returned + rng.randrange(1, 100)
-        kind = rng.choice(("set", "set", "cas", "add", "read", "read", "all"))
+        kind = rng.choice(kinds)
         unknown = kind in ("set", "add") and rng.random() < 0.03
         asked.append((at, number, "c%d" % client, kind, called, None if unknown else returned))
     machine = intlist.IntList(cells)
@@ -699,6 +702,13 @@ def test_a_long_history_takes_few_states(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_all_clients_at_one_cell_take_few_states_if_they_do_not_add(seed):
+    told = long_history(seed, cells=1, kinds=("set", "cas", "read", "all"))
+    verdict = check(told)
+    assert verdict.ok is True and verdict.states < 10 * len(told.operations)
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_one_old_value_in_a_long_history_is_found_and_told_in_few_lines(seed):
     told = long_history(seed, operations=2000, cells=20)
     reads = [n for n, o in enumerate(told.operations) if o.kind == "read" and o.cell is not None]
@@ -722,12 +732,28 @@ def test_too_many_states_are_undecided_and_said_so():
 
 
 def test_a_hard_cell_leaves_states_for_the_others():
-    told = long_history(0, operations=3000, cells=1)
-    told.operations += [
-        Operation(client="z", kind="set", cell=9, arguments=(1,), called_us=1, returned_us=2),
-        Operation(client="z", kind="read", cell=9, value=0, called_us=3, returned_us=4),
+    told = long_history(0, operations=300, cells=1, kinds=("set", "add", "read"))
+    for at in range(400):
+        common = {"client": "z", "cell": 9, "called_us": 2 * at, "returned_us": 2 * at + 1}
+        told.operations.append(Operation(kind="set", arguments=(at,), **common))
+    told.operations.append(
+        Operation(client="z", kind="read", cell=9, value=0, called_us=900, returned_us=901)
+    )
+    assert check(told, states_max=100).ok is False
+
+
+def test_reads_of_everything_cost_a_cell_nothing_that_nobody_writes():
+    reads = [
+        Operation(client="c", kind="read", value={0: 0, 1: 0}, called_us=at, returned_us=at + 5)
+        for at in range(500)
     ]
-    assert check(told, states_max=20).ok is False
+    write = Operation(
+        client="w", kind="set", cell=0, arguments=(1,), called_us=600, returned_us=601
+    )
+    told = History("intlist", [*reads, write])
+    assert len(linearizable._System.of(told, [1], reads).steps) == 1
+    # Beside a write: those before its call, and those that were under way then.
+    assert len(linearizable._System.of(told, [0], told.operations).steps) == 2
 
 
 # What a reader gets.
@@ -744,7 +770,7 @@ def test_the_reason_is_a_small_timeline():
         + "\n".join("%d %d x set 0 %d committed" % (at, at + 1, at) for at in range(1000, 1400, 10))
     )
     assert explained(check(history(lines))).split("\n") == [
-        "no order fits these 2 operations; before them",
+        "no order fits these operations; before them",
         "  cell 0 may have held anything",
         "  |=========|                       50 60 b read 0 = 2",
         "                      |==========|  70 80 b read 0 = 1",
@@ -754,6 +780,29 @@ def test_the_reason_is_a_small_timeline():
 def test_the_reason_names_what_may_have_been_there():
     text = explained(check(history(BAD["a value that nobody wrote"])))
     assert "cell 0 held one of 0, 1" in text and "read 0 = 7" in text
+
+
+def test_the_reason_leaves_out_what_only_happened_meanwhile():
+    lines = """
+        10 20 a set 0 1 committed
+        21 25 c read 0 = 1
+        30 80 a set 0 2 committed
+        31 82 b read 0 = 1
+        32 84 c cas 0 1 5 mismatch
+        33 86 d read 0 = 2
+        90 95 e read 0 = 1"""
+    assert explained(check(history(lines))).split("\n")[2:] == [
+        "  |=========|                       30 80 a set 0 2 committed",
+        "                      |==========|  90 95 e read 0 = 1",
+    ]
+
+
+def test_the_reason_may_be_one_operation():
+    lines = """
+        10 20 a set 0 1 committed
+        30 40 b cas 0 7 8 committed"""
+    text = explained(check(history(lines)))
+    assert "held one of 0, 1\n" in text and text.count("\n") == 2
 
 
 def test_the_reason_across_cells_names_only_these_cells():

@@ -29,6 +29,7 @@ from tools.history import MACHINES, NOT_TOLD, STALE, operation_line, word
 
 STATES_MAX = 500_000
 _SHRINK_STATES_MAX = 20_000  # of one look at fewer operations; there are hundreds
+_EARLIER_MAX = 4  # other beginnings that are tried
 _SHOWN_MAX = 40  # operations of a timeline
 _BAR = 32  # characters of its bars
 _STATED = (COMMITTED, MISMATCH, OVERFLOW, NOT_A_NUMBER)  # by the cell's value alone
@@ -414,8 +415,7 @@ def _search(system, states_max):
 
 
 class _Search:
-    """Depth first over what may have been next: first what writes a value that is needed at once,
-    then what returned first; what is unknown comes last.
+    """Depth first over what may have been next: what returned first, then what is unknown.
 
     A state is (low, done, used, heads, values): of the known steps, as they were called, the first
     `low` are done, and those of the bits of `done` behind; of the unknown those of the bits of
@@ -522,18 +522,12 @@ class _Search:
                 yield low, done, used | 1 << number, heads, after
 
     def _sorted(self, candidates):
+        """The first return first; of those that asked for the very same only that one."""
         known = self._known
-        candidates.sort(key=lambda number: known[number].returned)
-        wanted = known[candidates[0]].needs if candidates else []
-        first, rest, asked = [], [], set()
-        for number in candidates:
-            step = known[number]
-            # Of those that asked for the very same, the one that returned first.
-            if step.asked not in asked:
-                asked.add(step.asked)
-                is_wanted = step.changes and (step.place, step.made) in wanted
-                (first if is_wanted else rest).append(number)
-        return first + rest
+        asked = {}
+        for number in sorted(candidates, key=lambda number: known[number].returned):
+            asked.setdefault(known[number].asked, number)
+        return asked.values()
 
     def _kept(self, low, done, values):
         """{place: steps to come that need the value which is there, and which cannot come back}"""
@@ -594,7 +588,7 @@ class Violation:
     def timeline(self):
         """Lines for a reader: who asked what when, from which values."""
         operations = sorted(self.operations, key=attrgetter("called_us"))
-        yield "no order fits these %d operations; before them" % len(operations)
+        yield "no order fits these operations; before them"
         for cell, values in self.start.items():
             if not values:
                 yield "  cell %s may have held anything" % word(cell)
@@ -610,16 +604,10 @@ def _broken(system):
     return _search(system, max(_SHRINK_STATES_MAX, 2 * len(system.steps))).ok is False
 
 
-def _windows(system):
-    """Functions that make it `_since` each call, the latest first."""
-    calls = sorted({step.called for step in system.steps}, reverse=True)
-    return [lambda call=call: _since(system, call) for call in calls]
-
-
 def _explain(system, until):
     """The Violation in a `system` for which no order comes beyond `until`."""
     ends = sorted({step.returned for step in system.all_steps() if until <= step.returned < inf})
-    system = _first([lambda end=end: _until(system, end) for end in ends], _broken) or system
+    system = _first([lambda end=end: _until(system, end) for end in ends]) or system
     if len(system.cells) > 1:
         for place in range(len(system.cells)):
             fewer = _without_place(system, place)
@@ -628,15 +616,8 @@ def _explain(system, until):
     fresh = _System(system.cells, system.start, system.steps, [])
     if system.chains and _broken(fresh):
         system = fresh
-    if not system.chains:
-        # Of a stale read it is not known since when its value may have been there.
-        system = _first(_windows(system), _broken) or system
-        for place in range(len(system.cells)):
-            start = (*system.start[:place], _ANYTHING, *system.start[place + 1 :])
-            other = _System(system.cells, start, system.steps, [])
-            if _broken(other):
-                system = other
-    system = _thinned(system)
+    # Of a stale read it is not known since when its value may have been there.
+    system = _thinned(system) if system.chains else _windowed(system)
     used = {place for step in system.all_steps() for place in _places(step)}
     return Violation(
         [_narrowed(step, system.cells) for step in system.all_steps()],
@@ -644,7 +625,31 @@ def _explain(system, until):
     )
 
 
-def _first(make, broken):
+def _windowed(system):
+    """The fewest steps of a broken system without stale reads, from some time on."""
+    calls = sorted({step.called for step in system.steps}, reverse=True)
+    window = _first([lambda call=call: _since(system, call) for call in calls]) or system
+    window = _thinned(_from_anything(window))
+    # What was under way when it began says less than if it had begun a little earlier.
+    under_way = [s for s in window.steps if s.returned == inf and s.source.returned_us is not None]
+    for step in sorted(under_way, key=attrgetter("called"), reverse=True)[:_EARLIER_MAX]:
+        earlier = _since(system, step.called)
+        if _broken(earlier):
+            window = min(window, _thinned(_from_anything(earlier)), key=lambda s: len(s.steps))
+    return window
+
+
+def _from_anything(system):
+    """Whatever was in its cells at first, if it is broken then."""
+    for place in range(len(system.cells)):
+        start = (*system.start[:place], _ANYTHING, *system.start[place + 1 :])
+        other = _System(system.cells, start, system.steps, system.chains)
+        if _broken(other):
+            system = other
+    return system
+
+
+def _first(make):
     """The first system made by the functions `make` that is broken, or None, if all behind it are.
     They grow, so it is looked for in steps that double, then halve."""
     low, step = 0, 1
@@ -653,7 +658,7 @@ def _first(make, broken):
     while low < high:
         at = min(low + step, high) - 1 if found is None else (low + high - 1) // 2
         system = make[at]()
-        if broken(system):
+        if _broken(system):
             found, high = system, at
         else:
             low = at + 1
