@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from raft import intlist, keyvalue
-from raft.message import COMMITTED, LOST, MISMATCH, NO_LEADER, NOT_A_NUMBER, OVERFLOW, UNKNOWN
+from raft.message import BUSY, COMMITTED, MISMATCH, NO_LEADER, NOT_A_NUMBER, OVERFLOW, UNKNOWN
 from tools import cli, linearizable
 from tools.history import (
     LEASE,
@@ -76,7 +76,7 @@ GOOD = {
         101 102 a read 0 = 3
         110 120 a read 0 = 1""",
     "a certain no that never shows up": """
-        10 20 a set 0 1 no 18
+        10 20 a set 0 1 no 17
         30 40 b read 0 = 0""",
     "of two cas beside each other one wins": """
         10 50 a cas 0 0 1 committed
@@ -154,7 +154,7 @@ BAD = {
         30 40 a read 0 = 1
         50 60 a read 0 = 2""",
     "a certain no that shows up": """
-        10 20 a set 0 1 no 18
+        10 20 a set 0 1 no 17
         30 40 b read 0 = 1""",
     "a value that nobody wrote": """
         10 20 a set 0 1 committed
@@ -424,7 +424,7 @@ def any_operation(draw, machine, number, cells):
     common.update(kind=kind, cell=cell, arguments=arguments)
     if what == "unknown":
         return Operation(**common | {"returned_us": None, "code": UNKNOWN})
-    codes = [COMMITTED] * 4 + [NO_LEADER, LOST]
+    codes = [COMMITTED] * 4 + [NO_LEADER, BUSY]
     codes += {"add": [OVERFLOW, NOT_A_NUMBER], "cas": [MISMATCH] * 4}.get(kind, [])
     code = draw(st.sampled_from(codes))
     told = draw(st.one_of(st.just(NOT_TOLD), value)) if code < NO_LEADER else NOT_TOLD
@@ -494,7 +494,7 @@ def real_history(draw, operations_max=7, stale=True):
         kind, arguments = change
         common.update(kind=kind, cell=cell, arguments=arguments)
         if what == "no":
-            told.operations.append(Operation(**common, code=LOST))
+            told.operations.append(Operation(**common, code=BUSY))
         elif what == "change":
             operation = Operation(**common)
             code = machine.apply(command(machine, operation))
@@ -622,6 +622,15 @@ def test_what_the_reason_leaves_out_is_not_missed(told):
             parts += [linearizable._since(system, step.called) for step in steps]
         for part in parts:
             assert linearizable._search(part, 100_000).ok, to_text(told)
+
+
+def test_a_stale_read_may_have_looked_before_a_write_that_came_before_it():
+    told = history("""
+        10 20 a set 0 1 committed
+        30 40 a set 0 2 committed
+        50 60 b read 0 stale 1/1 = 1""")
+    system = linearizable._System.of(told, [0], told.operations)
+    assert system.overwritten(system.steps) == []
 
 
 @given(st.sampled_from(sorted(MACHINES)), st.data())

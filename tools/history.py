@@ -6,12 +6,12 @@
     1200 - cli cas 3 34 35 unknown
     3000 3900 viewer add 3 -1 committed = 33
     4000 4700 cli cas 3 34 36 mismatch = 33
-    5000 5800 cli set 3 7 no 18
+    5000 5800 cli set 3 7 no 17
     6000 6900 viewer read 3 = 33
     7000 7900 viewer read all lease = 0=0 1=0 2=0 3=33 4=0
     8000 8100 viewer read 3 stale 2/7 = 34
 
-Behind "=" stands what a read saw, or what a change left there if the client was told. `no 18`:
+Behind "=" stands what a read saw, or what a change left there if the client was told. `no 17`:
 refused for certain, by that code of raft/message.py. `stale 2/7`: board 2 answered, in its boot 7.
 A line `start CELL VALUE` says what a cell held at first. Values are 34, "text" as JSON writes it,
 x'00ff' for bytes, and none.
