@@ -379,6 +379,28 @@ def mutants(
 
 
 @app.command()
+def parsers(
+    seconds: Annotated[float, typer.Option(min=0.1, help="All targets together.")] = 120,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Only this one; may be given more than once.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first case.")] = 0,
+    cases: Annotated[int, typer.Option(min=0, help="So many of each, whatever the time.")] = 0,
+):
+    """Whatever takes in bytes takes anything, on both interpreters; up to the first that does not.
+
+    The last line is a JSON object.
+    """
+    from tools import parsers as campaign
+
+    names = target or campaign.TARGETS
+    unknown = set(names) - set(campaign.TARGETS)
+    if unknown:
+        fail("no target is called %s: there are %s" % (unknown.pop(), ", ".join(campaign.TARGETS)))
+    report(campaign.run(seconds, names, first, cases, progress))
+
+
+@app.command()
 def linearizable(
     file: Annotated[str, typer.Argument(help="A history, as tools/history.py writes it.")],
     whole: Annotated[
