@@ -192,9 +192,9 @@ class Frames:
             start = wire.HEADER_SIZE + wire.BODY_SIZES[kind]
             return bytes(buf[start : length - wire.TAG_SIZE])
 
-    def sealed(self, content):
-        """`content` (header, body, tail), cut to what fits, with its tag."""
-        content = content[: wire.FRAME_MAX - wire.TAG_SIZE]
+    def sealed(self, content, longest=wire.FRAME_MAX):
+        """`content` (header, body, tail) with its tag, cut to `longest` bytes together."""
+        content = content[: longest - wire.TAG_SIZE]
         buf = bytearray(content) + bytearray(wire.TAG_SIZE)
         self._keys.seal(buf, len(content))
         return bytes(buf)

@@ -18,8 +18,11 @@ from raft.core import Raft
 from raft.log import Log
 from raft.message import (
     COMMITTED,
+    CONFIGURATION,
+    COUNTER_LIMIT,
     EVERYONE,
     FIRST_PC,
+    KIND_MAX,
     LEARNER,
     NOBODY,
     OPEN_SESSION,
@@ -111,7 +114,10 @@ def frames_case(chance):
         if how == 1:
             frame = chance.damaged(frame)
         elif how == 2:
-            frame = frames.sealed(chance.damaged(frame[: -wire.TAG_SIZE]))
+            content = frame[: -wire.TAG_SIZE]
+            if chance.one_in(8):
+                content += chance.bytes(wire.FRAME_MAX)
+            frame = frames.sealed(chance.damaged(content), 2 * wire.FRAME_MAX)
     return decoded(frame, chance.bytes(9))
 
 
@@ -131,8 +137,16 @@ def decoded(frame, behind):
     buf = bytearray(wire.FRAME_MAX)
     length = writer.encode(message, buf)
     again = Message()
-    assert length <= len(frame) and reader.decode(buf, length, again) is None
-    assert fields_of(again) == found
+    assert reader.decode(buf, length, again) is None and fields_of(again) == found
+    if wire.TAILS[message.type] == wire.ENTRIES:
+        # An entry may say that its term is another one where it is not.
+        spare = len(frame) - length
+        assert spare % 4 == 0 and 0 <= spare <= 4 * len(message.entries)
+        for _, kind, data in message.entries:
+            assert kind <= KIND_MAX
+            assert kind != CONFIGURATION or membership.is_configuration(data)
+    else:
+        assert buf[:length] == frame
     return "%d" % crc32(bytes(buf[:length]))
 
 
@@ -198,6 +212,10 @@ def unwrapped(data):
                 full.append(bytes(batch.take()))
                 assert add_record(batch, record)
         full.append(bytes(batch.take()))
+        assert (
+            len(full) > 1
+            or full[0][envelope.FRAMES_HEAD_SIZE :] == data[envelope.FRAMES_HEAD_SIZE :]
+        )
         records = []
         for one in full:
             assert len(one) <= envelope.DATAGRAM_MAX
@@ -242,11 +260,19 @@ def config_values(chance):
             values.pop(name, None)
         elif how == 1:
             values[name] = chance.number(0, 1 << 17)
+        elif how == 2 and name == "voters":
+            values[name] = [some_voter(chance, me) for _ in range(chance.below(4))]
         else:
             values[name] = anything(chance)
     if chance.one_in(30):
         values["colour"] = "red"
     return values
+
+
+def some_voter(chance, me):
+    """An id, or a list that begins with one."""
+    member = me if chance.one_in(3) else chance.number(1, FIRST_PC - 1)
+    return chance.pick((member, [member] + [chance.below(99) for _ in range(chance.below(5))]))
 
 
 def config_case(chance):
@@ -271,6 +297,7 @@ def settings_of(config):
             continue
         if hasattr(value, "members"):
             value = value.members
+            assert membership.decode(membership.Configuration(value).encode()).members == value
         elif name == "settings":
             value = [(n, getattr(value, n)) for n in sorted(dir(value)) if n[0] != "_"]
         told.append((name, value))
@@ -327,13 +354,28 @@ class WildJournal(Journal):
 WildJournal.measure()
 
 
+class WatchedStore(MemoryStore):
+    """One that knows where each record in it ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.ends = [0]
+
+    def append(self, buf):
+        super().append(buf)
+        self.ends.append(self.ends[-1] + len(buf))
+
+    def begin(self):
+        super().begin()
+        self.ends = [0]
+
+
 def journal_image(chance, wild=False):
     """(image, what is in it) of a journal with random but lawful notes; some `wild` ones, too."""
-    store = MemoryStore()
+    store = WatchedStore()
     journal = WildJournal(store)
     journal.recover()
-    known = {"identity": None, "epoch": 0, "term": 0, "vote": 0, "snapshot": None}
-    known["ends"] = [0]  # of the records since the last rewriting, and of that
+    known = {"identity": None, "epoch": 0, "term": 0, "vote": 0, "snapshot": None, "whole": 0}
     log = Log()
     for _ in range(chance.below(12)):
         how = chance.below(7)
@@ -357,16 +399,15 @@ def journal_image(chance, wild=False):
             known["snapshot"] = (index, log.term_at(index), chance.bytes(chance.below(500)))
             log.compact(index)
             journal.rewrite(known["term"], known["vote"], Snapshot(*known["snapshot"]), log)
-            known["ends"] = []
+            known["whole"] = len(store.image)
         if wild and chance.one_in(4):
             payload = chance.bytes(chance.pick((0, 1, 4, 5, 7, 8, 9, 12, 13, 40)))
             if chance.one_in(2):
                 # Small numbers, so that some of them are plausible.
                 payload = bytes([b & 3 if i % 4 == 0 else 0 for i, b in enumerate(payload)])
             journal.record(chance.below(8), payload)
-        journal.sync()
-        if len(store.image) not in known["ends"]:
-            known["ends"].append(len(store.image))
+    journal.sync()
+    known["ends"] = store.ends
     known["entries"] = [log.entry(i) for i in range(log.base_index + 1, log.last_index + 1)]
     return bytes(store.image), known
 
@@ -384,10 +425,11 @@ def found_in(store):
 def journal_case(chance):
     """JournalDamaged, or what was noted: all of it, or without the last records if it was cut."""
     image, known = journal_image(chance)
+    original = image
     wrong = chance.below(4)
     if wrong == 1:
         # What was rewritten came by one atomic step: a cut is behind it.
-        whole = known["ends"][0]
+        whole = known["whole"]
         image = image[: whole + chance.below(len(image) - whole + 1)]
     elif wrong == 2:
         how = chance.below(4)
@@ -402,10 +444,23 @@ def journal_case(chance):
         assert wrong > 1, "a cut is no damage"
         return "damaged"
     assert wrong != 3 or len(known["ends"]) < 3, "a record is missing"
+    if wrong == 2:
+        assert found in prefixes(original, known["ends"]), "other contents"
     if not wrong:
         names = ("identity", "term", "vote", "epoch", "snapshot", "entries")
         assert found == tuple([known[name] for name in names])
     return recovered(store, found)
+
+
+def prefixes(image, ends):
+    """What is found in `image` up to the end of each record."""
+    found = []
+    for end in ends:
+        try:
+            found.append(found_in(MemoryStore(image[:end])))
+        except JournalDamaged:
+            pass  # in the middle of a snapshot
+    return found
 
 
 def without_a_record(chance, image, ends):
@@ -487,7 +542,7 @@ def images_case(chance):
     """A state machine refuses an image and stays as it was, or holds that very image."""
     name = chance.pick(sorted(MODULES))
     machine = some_machine(chance, name)
-    how = chance.below(4)
+    how = chance.below(5)
     if how == 0:
         image = chance.bytes(chance.below(120))
     elif how == 1:
@@ -496,6 +551,8 @@ def images_case(chance):
         image = some_machine(chance, name).snapshot()
     if how == 3:
         machine = new_machine(name, LITTLE_ROOM[name])
+    elif how == 4:
+        image += some_machine(chance, name).snapshot()
     return taken_over(machine, image, how != 2)
 
 
@@ -508,9 +565,18 @@ def taken_over(machine, image, may_refuse):
         assert machine.snapshot() == before
         return "no"
     assert machine.snapshot() == image
-    digest = machine.digest()
-    assert 0 <= digest < 1 << 30
-    return "%d" % digest
+    assert_sound(machine)
+    return "%d" % machine.digest()
+
+
+def assert_sound(machine):
+    """What it holds can be read, and keeps to its limits."""
+    assert 0 <= machine.digest() < 1 << 30
+    if hasattr(machine, "keys"):
+        keys = machine.keys()
+        assert len(keys) <= machine.keys_max and len(machine.snapshot()) <= machine.bytes_max
+        for key in keys:
+            assert machine.get(key) is not None
 
 
 def commands_case(chance):
@@ -538,6 +604,7 @@ def applied(machine, command):
     assert -(1 << 31) <= machine.result < 1 << 31
     assert code != COMMITTED or checked == COMMITTED
     assert code == COMMITTED or machine.snapshot() == before
+    assert_sound(machine)
     return code
 
 
@@ -565,6 +632,7 @@ def configuration_case(chance):
         assert how and not membership.is_configuration(data)
         return "no"
     assert membership.is_configuration(data) and found.encode() == data
+    assert all([member[3] < COUNTER_LIMIT for member in found.members])
     return repr((found.members, found.voters, found.learners, found.majority))
 
 
@@ -589,7 +657,8 @@ def some_sessions(chance, name):
 def sessions_case(chance):
     """ValueError, or a table that gives the same image again and goes on working."""
     name = chance.pick(sorted(MODULES))
-    image = some_sessions(chance, name).snapshot()
+    filled = some_sessions(chance, name)
+    image = filled.snapshot()
     how = chance.below(3)
     if how:
         image = chance.damaged(image) if how == 1 else chance.bytes(chance.below(80))
@@ -600,7 +669,11 @@ def sessions_case(chance):
         assert how
         return "no"
     if not how:
-        assert table.snapshot() == image
+        assert table.snapshot() == image and table.ids() == filled.ids()
+        for number in table.ids():
+            for sequence in range(60):
+                outcome = filled.outcome(number, sequence)
+                assert table.outcome(number, sequence) == (outcome if outcome[0] else (0, 0))
     kept = table.snapshot()
     table.take_over(table.read(kept))
     assert table.snapshot() == kept
@@ -796,6 +869,7 @@ class Boards:
             return
         raft = driver.raft
         assert raft.applied_index == raft.commit_index <= raft.log.last_index
+        assert driver.codec.drops["long"] == 0, "it could not say what it wanted to"
         said, self.radios[me].said = self.radios[me].said, []
         for frame in said:
             assert codec().decode(frame, len(frame), Message()) is None, UNREADABLE

@@ -26,15 +26,15 @@ def hold(*names, cases):
 
 def test_parsers_hold():
     quick = [name for name in TARGETS if name not in ("sessions", "snapshot", "driver")]
-    hold(*sorted(quick), cases=100)
+    hold(*sorted(quick), cases=300)
 
 
 def test_tables_and_snapshots_hold():
-    hold("sessions", "snapshot", cases=40)
+    hold("sessions", "snapshot", cases=60)
 
 
 def test_boards_hold():
-    hold("driver", cases=25)
+    hold("driver", cases=40)
 
 
 def growth(make, times):
