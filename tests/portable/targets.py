@@ -253,6 +253,8 @@ def config_values(chance):
         return anything(chance)
     me = chance.number(1, FIRST_PC - 1)
     values = node_values(me, (me, 1 + me % 200))
+    if chance.one_in(6):
+        values["voters"] = [some_voter(chance, me) for _ in range(chance.below(4))]
     for _ in range(chance.below(4)):
         name = chance.pick(config_file._KNOWN)
         how = chance.below(4)
@@ -260,8 +262,6 @@ def config_values(chance):
             values.pop(name, None)
         elif how == 1:
             values[name] = chance.number(0, 1 << 17)
-        elif how == 2 and name == "voters":
-            values[name] = [some_voter(chance, me) for _ in range(chance.below(4))]
         else:
             values[name] = anything(chance)
     if chance.one_in(30):
@@ -510,7 +510,7 @@ def commands_of(module, chance):
     for name in sorted(dir(module)):
         if not name.endswith("_command") or name[0] == "_":
             continue
-        for _ in range(4):
+        for _ in range(6):
             for count in (1, 2, 3):
                 arguments = [some_argument(chance) for _ in range(count)]
                 try:
@@ -521,13 +521,15 @@ def commands_of(module, chance):
 
 
 def some_argument(chance):
-    how = chance.below(4)
+    how = chance.below(6)
     if how < 2:
         return chance.below(6)
     if how == 2:
         most = (1 << 31) - 1
         return most if chance.one_in(4) else chance.number(-most - 1, most)
-    return chance.pick(("a", "lamp", "\u00e9", b"\x00\xff", None, "x" * 40))
+    if how == 3:
+        return chance.pick((b"\x00\xff", None, "x" * 40, "\u00e9"))
+    return "key %d" % chance.below(6)
 
 
 def some_machine(chance, name):
