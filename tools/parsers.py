@@ -42,6 +42,7 @@ def run(seconds, names=TARGETS, first=0, cases=0, tell=print):
         if failure is not None:
             result["ok"] = False
             result["failure"] = failure
+            tell("%(text)s\ncase %(case)d of %(target)s does not hold" % failure)
             break
     result["seconds"] = round(time.monotonic() - began, 3)
     return result
