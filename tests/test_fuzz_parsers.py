@@ -331,6 +331,12 @@ def test_a_table_of_sessions_is_read_or_refused(number, data):
 # A board, and a PC.
 
 
+def need(true):
+    """For what a test starts from: an AssertionError is what some of them expect to see."""
+    if not true:
+        raise RuntimeError("the test itself does not come to its point")
+
+
 class Lone:
     """Board 1, the only voter, with frames of others around it; leads after a while."""
 
@@ -384,7 +390,7 @@ class Lone:
 
     def leads(self):
         self.run(2000)
-        assert self.driver.raft.role == LEADER
+        need(self.driver.raft.role == LEADER)
         return self.driver.raft
 
 
@@ -403,6 +409,20 @@ def test_a_board_takes_all_authentic_frames(heard):
                 raise
             board.restart()
     board.restart()
+
+
+def test_a_board_that_cannot_open_its_session_forgets_its_tries():
+    """The board's own app asks while the leader does not answer: again and again it tries to open
+    its session."""
+    board = Lone(voters=[1, 2, 3])
+    driver = board.driver
+    driver.birth.state = BORN
+    for _ in range(40):
+        driver.propose(set_command(0, 1), lambda *_: None)
+        for _ in range(40):
+            board.now_ms += 100
+            board.append(2, 5, 0, 0)
+    assert len(driver.proposals._proposals) <= proposals.CAPACITY + 1
 
 
 @given(st.lists(st.one_of(st.binary(max_size=60), some_datagram(), damaged(some_datagram()))))
@@ -471,7 +491,7 @@ def test_an_entry_in_the_place_of_a_committed_one_stops_nobody():
     raft.replication.on_append."""
     board = Lone()
     raft = board.leads()
-    assert raft.commit_index >= 1
+    need(raft.commit_index >= 1)
     board.append(2, raft.term + 1, 0, 0, (NOOP, b""))
 
 
@@ -497,7 +517,7 @@ def test_a_log_that_contradicts_a_snapshot_is_answered():
     board.driver.propose(set_command(0, 1), lambda *_: None)
     board.run(2000)
     log = raft.log
-    assert log.base_index and log.base_term
+    need(log.base_index and log.base_term)
     board.append(2, raft.term + 1, log.base_index, log.base_term - 1)
 
 
@@ -513,8 +533,8 @@ def test_who_can_be_no_member_is_not_let_in(member):
     nonce = board.driver.birth._nonce
     tail = bytes(NONCE_SIZE) + bytes([1]) + nonce
     board.hears(HELLO, member, 0, tail, incarnation=0, state=LOST, chip=9)
-    entries = [raft.log.entry(i) for i in range(last, raft.log.last_index + 1)]
-    assert all(kind != 2 or membership.is_configuration(data) for _, kind, data in entries)
+    entries = [raft.log.entry(i) for i in range(last + 1, raft.log.last_index + 1)]
+    assert all(membership.is_configuration(data) for _, _, data in entries)
     board.restart()
 
 
@@ -539,24 +559,8 @@ def test_a_leader_that_never_commits_does_not_fill_a_board():
     raft = driver.raft
     for index in range(400):
         board.append(2, 5, index, 5 if index else 0, (COMMAND, bytes(100)))
-    assert raft.log.last_index
+    need(raft.log.last_index)
     assert raft.log.size <= 2 * raft.settings.log_bytes
-
-
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="it grows by one each time")
-def test_a_board_that_cannot_open_its_session_forgets_its_tries():
-    """The board's own app asks while the leader does not answer: each try to open the session stays
-    among the proposals (raft.proposals.Proposals._begin_session appends without looking for room),
-    and _take only ever makes room for one."""
-    board = Lone(voters=[1, 2, 3])
-    driver = board.driver
-    driver.birth.state = BORN
-    for _ in range(40):
-        driver.propose(set_command(0, 1), lambda *_: None)
-        for _ in range(40):
-            board.now_ms += 100
-            board.append(2, 5, 0, 0)
-    assert len(driver.proposals._proposals) <= proposals.CAPACITY + 1
 
 
 @pytest.mark.xfail(strict=True, raises=struct.error, reason="sizes of records are not checked")

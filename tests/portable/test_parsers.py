@@ -101,15 +101,7 @@ class Sink(MemoryStore):
 
 
 class Watched(Boards):
-    """Boards that nothing of what they wrote comes back to.
-
-    They ask for nothing but reads: what their own proposals leave behind grows, and is known
-    (tests/test_fuzz_parsers.py).
-    """
-
-    def ask(self, driver):
-        if self.chance.one_in(10):
-            driver.read(self.answered)
+    """Boards that nothing of what they wrote comes back to."""
 
     def start(self, me, store):
         Boards.start(self, me, Sink())
