@@ -7,7 +7,7 @@ RUNS ?= 200
 # Without a screen, the demo speaks in lines, and needs no Qt.
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
 
-.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants rewrite lint pictures clean
+.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants parsers rewrite lint pictures clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z]*\): *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -47,6 +47,10 @@ explore:   ## all that three cores can come to, up to STATES=n or SECONDS=n
 mutants:   ## broken cores, each of which must be noticed; FULL=1: by every scenario
 	$(SETUP)
 	@$(RAFTNOW) mutants $(if $(FULL),--full)
+
+parsers:   ## SECONDS=n of odd input for all that takes in bytes, on both interpreters
+	$(SETUP)
+	@$(RAFTNOW) parsers $(if $(SECONDS),--seconds $(SECONDS))
 
 pictures:  ## the pictures in docs/, made from the running demo
 	$(SETUP) viewer dev

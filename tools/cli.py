@@ -425,6 +425,51 @@ def mutants(
 
 
 @app.command()
+def parsers(
+    seconds: Annotated[float, typer.Option(min=0.1, help="All targets together.")] = 120,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Only this one; may be given more than once.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first case.")] = 0,
+    cases: Annotated[int, typer.Option(min=0, help="So many of each, whatever the time.")] = 0,
+):
+    """Whatever takes in bytes takes anything, on both interpreters; up to the first that does not.
+
+    The last line is a JSON object.
+    """
+    from tools import parsers as campaign
+
+    names = target or campaign.TARGETS
+    unknown = set(names) - set(campaign.TARGETS)
+    if unknown:
+        fail("no target is called %s: there are %s" % (unknown.pop(), ", ".join(campaign.TARGETS)))
+    report(campaign.run(seconds, names, first, cases, progress))
+
+
+@app.command()
+def linearizable(
+    file: Annotated[str, typer.Argument(help="A history, as tools/history.py writes it.")],
+    whole: Annotated[
+        bool, typer.Option("--whole", help="A read of several cells is one moment: short ones.")
+    ] = False,
+    states: Annotated[
+        int, typer.Option(min=0, help="Give up, undecided, after so many; 0: half a million.")
+    ] = 0,
+):
+    """Was what clients heard possible? Check a saved history; the last line is a JSON object."""
+    from tools import linearizable as checker
+    from tools.history import HistoryError, from_text
+
+    try:
+        with open(file) as opened:
+            history = from_text(opened.read())
+    except (OSError, ValueError) as error:
+        why = error if isinstance(error, HistoryError) else "cannot be read: %s" % error
+        fail("%s: %s" % (file, why))
+    report(checker.judge(history, whole, states or checker.STATES_MAX, progress))
+
+
+@app.command()
 def rewrite():
     """Make the generated parts of docs/ and what the scenarios are expected to print anew."""
     from tools import tables
