@@ -39,8 +39,9 @@ from raft.sessions import Sessions
 from tools import cli
 from tools.sim import board as board_module
 from tools.sim import campaign, fuzz, run
-from tools.sim.checks import Violation
+from tools.sim.checks import Checks, Violation
 from tools.sim.faults import Faults
+from tools.sim.histories import LINEARIZABILITY, judge
 from tools.sim.trace import Trace
 from tools.sim.world import World
 
@@ -569,6 +570,16 @@ def test_caught_clocks_beyond_the_bound():
         for seed in range(1, 21):
             isolated_leader(seed, 400_000)
     assert violation.value.property == "linearizable reads"
+
+
+def test_caught_by_the_judge_of_histories_alone(monkeypatch):
+    """What clients heard gives the same away, without a look into the boards."""
+    monkeypatch.setattr(Checks, "read_ends", lambda *_: None)
+    with pytest.raises(Violation) as violation:
+        for seed in range(1, 21):
+            judge(isolated_leader(seed, 400_000))
+    assert violation.value.property == LINEARIZABILITY
+    assert "read all lease" in violation.value.facts
 
 
 def test_caught_a_snapshot_of_what_is_not_committed(monkeypatch):

@@ -14,6 +14,7 @@ from raft.intlist import set_command
 from raft.message import COMMITTED
 from tools.sim.checks import Violation
 from tools.sim.faults import Faults, demand
+from tools.sim.histories import judge
 from tools.sim.trace import Trace
 from tools.sim.world import World
 
@@ -44,7 +45,7 @@ _MACHINES = (
 _DRIFTS_PPM = (100, 9000)  # two clocks may run apart by `drift_percent`, 2 by default
 _PROGRESS_S = 5
 _SHRINK = "build/venv/bin/raftnow shrink %d --boards %d --seconds %g --out tests/scenarios/new.txt"
-_SUMS = ("events", "virtual_seconds", "deliveries", *KINDS)
+_SUMS = ("events", "virtual_seconds", "deliveries", "operations", "undecided", *KINDS)
 
 
 class Calm:
@@ -111,9 +112,11 @@ def run(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False):
     world, events = prepare(seed, boards, seconds, faults, trace)
     began_s = time.perf_counter()
     broken = None
+    undecided = 0
     try:
         world.run_until(seconds * 1000)
         events.finish()
+        undecided = judge(world)
     except Violation as violation:
         broken = violation
     except Exception as error:
@@ -139,6 +142,8 @@ def run(seed, boards=0, seconds=FAULTS_S, faults=True, trace=False):
         "changes": checks.changes,
         "crashes": world.crashes,
         "committed": len(checks.committed),
+        "operations": len(world.asked) + len(world.readings),
+        "undecided": undecided,
         "hash": world.hash(),
     }
     if broken is not None:
@@ -237,7 +242,7 @@ def fuzz(runs, boards=0, seconds=FAULTS_S, first_seed=1):
         "first_seed": first_seed,
         "speed": round(tally.sums["virtual_seconds"] / took_s, 1),
         "deliveries_per_second": round(tally.sums["deliveries"] / took_s),
-        **{name: tally.sums[name] for name in ("deliveries", *KINDS)},
+        **{name: tally.sums[name] for name in ("deliveries", "operations", "undecided", *KINDS)},
     }
     for line in tally.lines():
         _say(line)

@@ -7,7 +7,7 @@ times. In the end all is healed, and the cluster must come to a leader and equal
 
 from random import Random
 
-from raft.message import COMMITTED, LEARNER, LEASE, LINEARIZABLE, REMOVED, VOTER
+from raft.message import COMMITTED, LEARNER, LEASE, LINEARIZABLE, REMOVED, STALE, VOTER
 from raft.wire import FRAME_MAX
 from tools.sim.workload import workload_for
 
@@ -287,7 +287,7 @@ class Faults:
             self._read_at(self.random.choice(alive).id)
 
     def _read_at(self, me):
-        self.world.read(me, self.random.choice((LINEARIZABLE, LEASE, LEASE)))
+        self.world.read(me, self.random.choice((LINEARIZABLE, LEASE, LEASE, STALE)))
 
     def _change(self):
         role = self.random.choice((REMOVED, VOTER, LEARNER))

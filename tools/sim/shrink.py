@@ -12,6 +12,7 @@ import time
 
 from tools.sim import campaign
 from tools.sim.checks import Violation
+from tools.sim.histories import LINEARIZABILITY, judge
 from tools.sim.stage import Stage, Wrong, play
 from tools.sim.world import BOOT_SPREAD_MS, milliseconds
 
@@ -74,6 +75,8 @@ class _Story:
                 play(stage, "settle")
             else:
                 stage.world.run_until(self.violation.at_ms + _SLACK_US / 1000)
+            if self.violation.property == LINEARIZABILITY:
+                judge(stage.world)
 
         return _broken(stage.world, go), done
 
@@ -145,7 +148,7 @@ def _told(seed, boards, seconds):
     if violation is not None:
         return _Story(options, acts, False, violation)
     told = list(acts)
-    violation = _broken(world, faults.finish)
+    violation = _broken(world, faults.finish) or _broken(world, lambda: judge(world))
     if violation is not None:
         return _Story(options, told, True, violation)
     raise NotShrunk("seed %d breaks nothing: there is nothing to shrink" % seed)

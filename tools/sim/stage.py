@@ -33,6 +33,7 @@ from raft.message import (
     REMOVED,
     ROLE_NAMES,
     SESSION_COMMAND,
+    STALE,
     SUCCESS,
     TRANSFER,
     TYPE_NAMES,
@@ -47,14 +48,16 @@ from raft.wire import Codec
 from tools.sim.board import Store
 from tools.sim.checks import spell
 from tools.sim.faults import settle
+from tools.sim.histories import judge
 from tools.sim.trace import GLYPHS
-from tools.sim.world import World
+from tools.sim.world import Asked, World
 
 LIMIT_MS = 5000  # how long `until` waits at most
 ELECTION_LIMIT_MS = 2000
 _OF_WORLD = ("seed", "boot_spread_ms", "drift_ppm")
 HELLO_STATES = ("virgin", "ready", "born", "lost")
 _LONG_LOG = 24  # entries; longer logs are shown as runs of a term
+_LEVELS = {"": LINEARIZABLE, "by lease": LEASE, "as it is": STALE}
 _COMMANDS = {"set": set_command, "add": add_command, "cas": cas_command}
 
 
@@ -274,8 +277,9 @@ class Stage:
         vote = numbers["vote"] and identity(numbers["vote"], 1)
         journal.hard_state(max([numbers["term"]] + terms), vote)
         for index, term in enumerate(terms, 1):
-            value = 1000 * term + index
-            journal.entry(index, (term, COMMAND, set_command(index % _cells_of(board), value)))
+            command = set_command(index % _cells_of(board), 1000 * term + index)
+            journal.entry(index, (term, COMMAND, command))
+            self._given.asked.append(Asked(board.id, command, 0))  # by somebody, once
         journal.sync()
 
     def crash(self, words):
@@ -402,11 +406,12 @@ class Stage:
         self._proposed.append(_Proposed(board.id, " ".join(words[1:]), asked))
 
     def read(self, words):
-        """`read A`, `read A by lease`: A's own app reads the database, no older than now."""
-        if words[1:] not in ([], ["by", "lease"]):
-            raise Wrong("say 'read A' or 'read A by lease'")
-        board = self._alive(words[0])
-        self._reads.append(self.world.read(board.id, LEASE if words[1:] else LINEARIZABLE))
+        """`read A`, `read A by lease`: A's own app reads the database, no older than now; `read A
+        as it is`: what A has applied."""
+        level = _LEVELS.get(" ".join(words[1:]))
+        if level is None:
+            raise Wrong("say 'read A', 'read A by lease' or 'read A as it is'")
+        self._reads.append(self.world.read(self._alive(words[0]).id, level))
 
     def ask(self, words):
         """`ask A I.N set 2 34`: a client's command number N of its session I comes to A once, as
@@ -701,9 +706,11 @@ class Stage:
         self._shown = len(self._frames)
 
     def check(self, words):
-        """`check`: every property of docs/simulator.md has held after every event so far; with
-        which leaders, and how many entries committed. A scenario ends with it."""
+        """`check`: every property of docs/simulator.md has held after every event so far, and there
+        is an order in which all that clients heard makes sense; with which leaders, and how many
+        entries committed. A scenario ends with it."""
         world = self.world
+        judge(world)
         if world.checks.all_equal():
             world.checks.finish()
         led = ", ".join("%d by %d" % pair for pair in sorted(world.checks.leaders.items()))

@@ -30,6 +30,7 @@ from raft.message import (
     LINEARIZABLE,
     OUTCOME_TEXTS,
     REMOVED,
+    STALE,
     VOTER,
 )
 from tools.air import BROADCAST, Air
@@ -71,7 +72,7 @@ def _spelled_change(member, role):
 
 
 def _spelled_read(me, level=LINEARIZABLE):
-    return "read %d%s" % (me, " by lease" if level == LEASE else "")
+    return "read %d%s" % (me, {LINEARIZABLE: "", LEASE: " by lease", STALE: " as it is"}[level])
 
 
 def _spelled_partition(groups):
@@ -113,8 +114,9 @@ class Asked:
 class Reading:
     """A read of the whole database, and what it showed: `code` is None until it is answered."""
 
-    def __init__(self, board, level, at_us):
+    def __init__(self, board, boot, level, at_us):
         self.board = board
+        self.boot = boot
         self.level = level
         self.at_us = at_us
         self.answered_us = None
@@ -154,6 +156,8 @@ class World:
         self.deliveries = 0
         self.crashes = 0
         self._listeners = []
+        self.asked = []  # every Asked and Reading, for tools.sim.histories
+        self.readings = []
         self.story = None  # [(time_us, line)] of what is done to it, once somebody keeps it
         self.clients = []
         self.recorded = None  # deque of frames once somebody records
@@ -336,6 +340,7 @@ class World:
         """Board `me`'s own app proposes `command` (bytes); returns an Asked to look into."""
         board = self.boards[me]
         asked = Asked(me, command, self.now_us)
+        self.asked.append(asked)
         self._note(_ASKED, me, command)
         self.checks.asked(asked)
         if not board.alive:
@@ -358,26 +363,35 @@ class World:
 
     @_act(_spelled_read)
     def read(self, me, level=LINEARIZABLE):
-        """Board `me`'s own app asks for a read; returns a Reading; the checks look at it, too."""
+        """Board `me`'s own app asks for a read; returns a Reading; the checks look at it, too.
+        STALE: what the board has applied, at once."""
         board = self.boards[me]
-        reading = Reading(me, level, self.now_us)
+        reading = Reading(me, board.boots, level, self.now_us)
+        self.readings.append(reading)
         if not board.alive:
+            return reading
+        if level == STALE:
+            self._answer(reading, COMMITTED, board.driver)
             return reading
         floor = self.checks.told_index
 
         def begin(driver):
             def done(code):
-                reading.code = code
-                reading.answered_us = self.now_us
+                self._answer(reading, code, driver)
                 if code == COMMITTED:
-                    reading.index = driver.raft.applied_index
-                    reading.values = contents(driver.machine)
                     self.checks.read_ends(board, driver, floor)
 
             driver.read(done, level)
 
         self._call(board, begin)
         return reading
+
+    def _answer(self, reading, code, driver):
+        reading.code = code
+        reading.answered_us = self.now_us
+        if code == COMMITTED:
+            reading.index = driver.raft.applied_index
+            reading.values = contents(driver.machine)
 
     def _call(self, board, function):
         """The board's own app calls `function(driver)`, as soon as the processor gets to it."""
@@ -420,6 +434,7 @@ class World:
     def client_asks(self, client, command):
         """A client begins to ask for `command`; returns its Asked."""
         asked = Asked(client, command, self.now_us)
+        self.asked.append(asked)
         self._note(_ASKED, client, command)
         self.checks.asked(asked)
         return asked
