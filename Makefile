@@ -7,7 +7,7 @@ RUNS ?= 200
 # Without a screen, the demo speaks in lines, and needs no Qt.
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
 
-.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants parsers rewrite lint pictures clean
+.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants parsers coverage rewrite lint pictures clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z]*\): *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -55,6 +55,10 @@ parsers:   ## SECONDS=n of odd input for all that takes in bytes, on both interp
 pictures:  ## the pictures in docs/, made from the running demo
 	$(SETUP) viewer dev
 	@$(RAFTNOW) pictures
+
+coverage:  ## how much of raft/ the scenarios and the fuzzing run, statements and branches
+	$(SETUP) dev
+	@$(RAFTNOW) coverage
 
 rewrite:   ## what docs/ and the scenarios take from the code; read the diff before you commit
 	$(SETUP)

@@ -57,6 +57,16 @@ def test_links_in_documents_lead_somewhere():
                 assert (document.parent / link).exists(), (document.name, link)
 
 
+def test_tests_that_documents_link_exist_in_that_file():
+    named = []
+    for document in sorted((ROOT / "docs").rglob("*.md")):
+        for test, path in re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", document.read_text()):
+            named.append(test)
+            found = (document.parent / path).read_text()
+            assert "def %s(" % test in found, (document.name, test, path)
+    assert len(named) > 50
+
+
 def test_no_file_names_a_machine_or_a_package_host():
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -6,6 +6,7 @@ wrong (one line says what to do), 2 wrong use.
 
 import json
 import os
+import pathlib
 import sys
 from typing import Annotated
 
@@ -55,6 +56,11 @@ def fail(why):
 
 def progress(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def reach_tests():
+    """What tests/ is made of is not installed."""
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 
 def has_screen():
@@ -437,6 +443,7 @@ def parsers(
 
     The last line is a JSON object.
     """
+    reach_tests()
     from tools import parsers as campaign
 
     names = target or campaign.TARGETS
@@ -444,6 +451,23 @@ def parsers(
     if unknown:
         fail("no target is called %s: there are %s" % (unknown.pop(), ", ".join(campaign.TARGETS)))
     report(campaign.run(seconds, names, first, cases, progress))
+
+
+@app.command()
+def coverage(
+    runs: Annotated[int, typer.Option(min=0, help="Runs of the fuzzer.")] = 100,
+    cases: Annotated[int, typer.Option(min=0, help="Of each target of the parsers.")] = 300,
+):
+    """How much of raft/ the scenarios and the fuzzing run: statements and branches.
+
+    The last line is a JSON object; less than 95 % is not ok.
+    """
+    from tools import covered
+
+    try:
+        report(covered.covered(runs, cases, progress))
+    except covered.CoverageFailed as error:
+        fail(str(error))
 
 
 @app.command()
