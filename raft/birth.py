@@ -59,6 +59,8 @@ class Birth:
         self.chip = chip
         self._random_bytes = random_bytes
         self._nonce = random_bytes(NONCE_SIZE)
+        self._nonce_term = 0  # in which we led when we took it...
+        self._nonce_index = 0  # ...and where the configuration stood that counted then
         self._adopt = adopt
         self._heard = []  # [id, nonce], the lately heard last
         self._virgin = []  # ids of first boards that told us freshly that they are...
@@ -86,6 +88,7 @@ class Birth:
         data = message.data
         if len(data) < NONCE_SIZE or (len(data) - NONCE_SIZE) % _ANSWER:
             return
+        self._renew_nonce()
         self._note(message.src, data[:NONCE_SIZE])
         fresh = False
         for at in range(NONCE_SIZE, len(data), _ANSWER):
@@ -96,9 +99,8 @@ class Birth:
                 self._reply(EVERYONE, now_ms)
             elif message.flags & ASKS and message.dst == self.raft.me:
                 self._reply(message.src, now_ms)
-            if fresh and self.raft.role == LEADER and self._admit(message):
-                # What was said to this nonce has had its effect: played back, it shall have none.
-                self._nonce = self._random_bytes(NONCE_SIZE)
+            if fresh and self.raft.role == LEADER:
+                self._admit(message)
         elif fresh and self.state != LOST:
             self._gather(message, now_ms)
 
@@ -119,6 +121,7 @@ class Birth:
     def tick(self, now_ms):
         """Do what is due."""
         raft = self.raft
+        self._renew_nonce()
         if raft.stranger != NOBODY and now_ms >= self._challenge_at_ms:
             # Who is no member and answers us: is it really there, and what is it?
             self._challenge_at_ms = now_ms + _CHALLENGE_MS
@@ -184,21 +187,30 @@ class Birth:
 
     # The leader's side.
 
+    def _renew_nonce(self):
+        """What a board said before it got its identity, or before it was removed, must have no
+        effect a second time; nor under the next leader, to whom it was as fresh."""
+        raft = self.raft
+        if raft.role != LEADER:
+            return
+        if self._nonce_term != raft.term or self._nonce_index != raft.configuration_index:
+            self._nonce_term = raft.term
+            self._nonce_index = raft.configuration_index
+            self._nonce = self._random_bytes(NONCE_SIZE)
+
     def _admit(self, message):
-        """A board that is really there says what it is: does it need an identity, or a seat? True
-        if that has changed the members."""
+        """A board that is really there says what it is: does it need an identity, or a seat?"""
         raft = self.raft
         member = message.src
         incarnation, role, chip = raft.configuration.find(member)
         try:
             if message.state == LOST or message.state == BORN and message.incarnation < incarnation:
-                return member != raft.me and self._give_identity(message, incarnation, chip)
-            if message.state == BORN and message.incarnation == incarnation and role == REMOVED:
+                if member != raft.me:
+                    self._give_identity(message, incarnation, chip)
+            elif message.state == BORN and message.incarnation == incarnation and role == REMOVED:
                 change(raft, member, incarnation, LEARNER, chip)
-                return True
         except (NotNow, ValueError):
             pass  # it will say hello again
-        return False
 
     def _give_identity(self, message, incarnation, chip):
         """Let in a board that has forgotten, or whose identity another one was given after: under
@@ -208,7 +220,7 @@ class Birth:
         nonce = message.data[:NONCE_SIZE]
         if self._admitted.get(member) == (incarnation, nonce):
             self._welcome(message, incarnation)
-            return False
+            return
         present = raft.followers.get(identity(member, incarnation))
         if present is not None and message.chip != chip:
             # Another chip than the one that has this id: it keeps it while it lives. A chip that
@@ -217,10 +229,9 @@ class Birth:
                 raft.settings.remove_ms if chip else _ABSENT * raft.settings.election_max_ms
             )
             if raft.now_ms - present.heard_ms < patience_ms:
-                return False
+                return
         change(raft, member, incarnation + 1, LEARNER, message.chip)
         self._admitted[member] = (incarnation + 1, nonce)
-        return True
 
     def _welcome(self, message, incarnation):
         raft = self.raft

@@ -697,13 +697,14 @@ def test_caught_a_session_table_that_is_not_in_the_snapshot(monkeypatch):
     caught("database", small_logs, 3)
 
 
-def test_caught_a_no_that_is_none(monkeypatch):
+@pytest.mark.parametrize("named", (False, True), ids=("no entry", "its entry"))
+def test_caught_a_no_that_is_none(monkeypatch, named):
     hand_over = Proposals._hand_over
 
     def hasty(proposals, proposal):
         hand_over(proposals, proposal)
         if proposal.index and proposal.answer is not None:
-            proposal.index = 0
+            proposal.index = named and proposal.index
             proposals._finish(proposal, NO_LEADER)
 
     monkeypatch.setattr(Proposals, "_hand_over", hasty)

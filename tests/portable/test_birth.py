@@ -70,7 +70,7 @@ class Board:
         self.boots += 1
         self.store = MemoryStore(self.store.image)
         self.radio = Radio(lambda view: self.cradle.said(self.number, bytes(view)))
-        seed = 40 * self.number + self.boots
+        self.drawn = 0
         cradle = self.cradle
         self.driver = Driver(
             self.config,
@@ -79,11 +79,16 @@ class Board:
             self.config.new_machine(),
             self.plate,
             lambda: cradle.now_ms,
-            lambda n: bytes([(seed + i) & 0xFF for i in range(n)]),
+            self._random_bytes,
             lambda n: self.number * 40 % n,
             lambda: 100000,
         )
         self.driver.start()
+
+    def _random_bytes(self, n):
+        """Never the same twice."""
+        self.drawn += 1
+        return bytes([self.number, self.boots, self.drawn] + [0] * (n - 3))
 
     def off(self):
         self.driver = None

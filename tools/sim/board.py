@@ -285,6 +285,7 @@ class Board:
         self.busy_until_us = 0
         self.wake_us = 0
         self.timer_us = None  # the world's earliest timer for this board
+        self.calls = []  # of the app, which wait for the processor
         self._zero_us = 0
         self._rate = _DRIFT + drift
         self._ears = ears
@@ -343,8 +344,15 @@ class Board:
         self.driver = driver
 
     def step(self, now_us):
-        """One step of the driver; returns when it wants the next one, on its own clock, ms."""
+        """One step of the driver; returns when it wants the next one, on its own clock, ms.
+
+        What the app had to wait with comes first: the driver has not looked at the clock since
+        before the processor stood still.
+        """
         self.wake_up(now_us)
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call(self.driver)
         self._stale_us, self._paused_us = self._paused_us, None
         return self.driver.step()
 
@@ -361,6 +369,7 @@ class Board:
 
     def power_off(self):
         self.driver = None
+        self.calls = []
         self.cut_at_sync = 0
         self._stale_us = self._paused_us = None
 

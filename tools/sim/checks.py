@@ -147,6 +147,7 @@ class Checks:
         self._tables = [crc32(b"")]  # ...and of the sessions
         self._configurations = [config.first]
         self._executions = {}  # index -> command that it has the state machine apply
+        self._outcomes = [None]  # by index
         self._known_changes = set()  # (index, term) of configurations that were compared
         self._asked = {}  # command -> how often a client asked for it
         self._refused = {}  # command -> Asked that was told a certain no
@@ -467,6 +468,7 @@ class Checks:
         code = self._sessions.apply(index, entry[1], entry[2])
         if code is not None and entry[1] == SESSION_COMMAND and index not in self._executions:
             self.repeats += 1
+        self._outcomes.append(code)
         self._digests.append(self._machine.digest())
         self._tables.append(crc32(self._sessions.snapshot()))
         if entry[1] == CONFIGURATION:
@@ -526,7 +528,12 @@ class Checks:
                 what = "board %d answered committed to %s, entry %d of term %d; there is %s"
                 facts = (asked.board, asked.command.hex(), asked.index, asked.term, known)
                 self._broken("durability", what, *facts)
-        elif asked.code >= REJECTED and not asked.index and self._asked[asked.command] == 1:
+        elif asked.code >= REJECTED and self._asked[asked.command] == 1:
+            if self._executions.get(asked.index) == asked.command:
+                # The state machine refused it, or so it is said.
+                if self._outcomes[asked.index] != asked.code:
+                    self._was_refused(asked, asked.index)
+                return
             self._refused[asked.command] = asked
             if asked.command in self._places:
                 self._was_refused(asked, self._places[asked.command])

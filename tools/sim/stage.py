@@ -33,6 +33,8 @@ from raft.message import (
     REMOVED,
     ROLE_NAMES,
     SESSION_COMMAND,
+    SNAPSHOT,
+    SNAPSHOT_ACK,
     STALE,
     SUCCESS,
     TRANSFER,
@@ -175,6 +177,16 @@ def _details(message):
     if message.type == LEND:
         last = message.prev_index + len(message.entries)
         return " %d..%d behind term %d" % (message.prev_index + 1, last, message.prev_term)
+    if message.type == SNAPSHOT:
+        last = message.offset + len(message.data)
+        return " up to %d, %d..%d of %d bytes" % (
+            message.last_index,
+            message.offset + 1,
+            last,
+            message.total,
+        )
+    if message.type == SNAPSHOT_ACK:
+        return " up to %d, has %d bytes" % (message.last_index, message.offset)
     if message.type == HELLO:
         return ": " + HELLO_STATES[message.state]
     return ""

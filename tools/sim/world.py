@@ -395,23 +395,13 @@ class World:
 
     def _call(self, board, function):
         """The board's own app calls `function(driver)`, as soon as the processor gets to it."""
-        driver = board.driver
         if board.busy_until_us > self.now_us:
-            again = (board, driver, function, True)
-            self.at(board.busy_until_us, lambda given: self._call_in(*given), again)
+            board.calls.append(function)
+            self._arm(board, board.busy_until_us)
         else:
-            self._call_in(board, driver, function)
-
-    def _call_in(self, board, driver, function, deferred=False):
-        if board.driver is driver and board.busy_until_us <= self.now_us:
             board.wake_up(self.now_us)
-            function(driver)
-            if deferred:
-                self._arm(board, self.now_us)  # a step for all that had to wait
-            else:
-                self._wake(board)
-        elif board.driver is driver:
-            self._call(board, function)
+            function(board.driver)
+            self._wake(board)
 
     # Clients that ask by radio (tools.sim.client).
 
