@@ -44,9 +44,9 @@ explore:   ## all that three cores can come to, up to STATES=n or SECONDS=n
 	$(SETUP)
 	@$(RAFTNOW) explore $(if $(STATES),--states $(STATES)) $(if $(SECONDS),--seconds $(SECONDS))
 
-mutants:   ## broken cores, each of which must be noticed; FULL=1: by every scenario
-	$(SETUP)
-	@$(RAFTNOW) mutants $(if $(FULL),--full)
+mutants:   ## broken cores, each of which must be noticed; FULL=1: by every scenario; ONLY=words
+	$(SETUP) dev
+	@$(RAFTNOW) mutants $(if $(FULL),--full) $(if $(ONLY),--only "$(ONLY)")
 
 parsers:   ## SECONDS=n of odd input for all that takes in bytes, on both interpreters
 	$(SETUP)
