@@ -47,7 +47,8 @@ class Trial:
 
 def mutants(full=False, only="", say=None):
     """Run the catalogue, or the mutants whose name has `only` in it. Returns a dict that JSON can
-    hold. `full`: try every scenario on every mutant, not only the killers.
+    hold. `full`: try every scenario on every mutant, not only the killers; `idle_scenarios` are
+    then those that notice none of their own.
 
     `ok`: every mutant is killed, and no killer complains of the real core. Raises CatalogueError.
     """
@@ -65,10 +66,9 @@ def mutants(full=False, only="", say=None):
         for trial in pool.imap(_tried, work):
             trials.append(trial)
             say(trial.line())
-    tried = {killer for trial in trials for killer in trial.noticed} if full else named
-    idle = [story for story in stories if story not in tried and not only]
+    idle = _idle(trials, stories) if full and not only else []
     if idle:
-        say("scenarios that kill no mutant: " + ", ".join(idle))
+        say("scenarios that kill no mutant of their own: " + ", ".join(idle))
     survivors = [trial.mutant.name for trial in trials if not trial.killed]
     return {
         "ok": not survivors and not sound.noticed,
@@ -79,6 +79,17 @@ def mutants(full=False, only="", say=None):
         "full": full,
         "seconds": round(time.perf_counter() - began_s, 1),
     }
+
+
+def _idle(trials, stories):
+    """The scenarios that notice nothing but what most of them notice: without votes or writes no
+    story goes on, and that shows nothing of any."""
+    seen = set()
+    for trial in trials:
+        noticed = [story for story in stories if story in trial.noticed]
+        if len(noticed) <= len(stories) // 2:
+            seen.update(noticed)
+    return [story for story in stories if story not in seen]
 
 
 def _say(text):
