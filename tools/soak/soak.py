@@ -44,8 +44,9 @@ def run(minutes, seed=None, say=print, boards=BOARDS, history=HISTORY, name="soa
             wrong = soak.settle()
         finally:
             soak.close()
-    history.parent.mkdir(parents=True, exist_ok=True)
-    history.write_text(to_text(soak.notes.history))
+            # Also of a soak that was ended early: it is all that is left of it.
+            history.parent.mkdir(parents=True, exist_ok=True)
+            history.write_text(to_text(soak.notes.history))
     say("judging %d operations" % len(soak.notes.history.operations))
     judged = verdict(soak.notes.history)
     for line in wrong + judged.undecided + judged.reasons:

@@ -14,7 +14,7 @@ from tools.history import NOT_TOLD, STALE, History, word
 from tools.linearizable import STATES_MAX, check, check_stale
 
 FINAL = "final"
-COUNTED_MAX = 20  # of a kind in one cell; there may be more
+COUNTED_MAX = 8  # of a kind in one cell; there may be more
 
 
 @dataclass(slots=True)
