@@ -4,10 +4,11 @@ PYTHON ?= python3
 RAFTNOW = build/venv/bin/raftnow
 SETUP = @$(PYTHON) tools/bootstrap.py
 RUNS ?= 200
+MINUTES ?= 2
 # Without a screen, the demo speaks in lines, and needs no Qt.
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
 
-.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants parsers coverage rewrite lint pictures clean
+.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants parsers coverage soak rewrite lint pictures clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z]*\): *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,6 +52,10 @@ mutants:   ## broken cores, each of which must be noticed; FULL=1: by every scen
 parsers:   ## SECONDS=n of odd input for all that takes in bytes, on both interpreters
 	$(SETUP)
 	@$(RAFTNOW) parsers $(if $(SECONDS),--seconds $(SECONDS))
+
+soak:      ## MINUTES=n of faults on five virtual boards in real time, and what clients saw, judged
+	$(SETUP)
+	@$(RAFTNOW) soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 pictures:  ## the pictures in docs/, made from the running demo
 	$(SETUP) viewer dev

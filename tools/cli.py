@@ -471,6 +471,22 @@ def coverage(
 
 
 @app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.05, help="Of faults, in real time.")] = 2,
+    seed: Annotated[
+        int, typer.Option(min=-1, help="The faults come from it; -1: others each time.")
+    ] = -1,
+):
+    """Five virtual boards under faults in real time, and clients whose history is judged.
+
+    A line a fault; the last line is a JSON object.
+    """
+    from tools import soak as soak_module
+
+    report(soak_module.run(minutes, None if seed < 0 else seed, progress))
+
+
+@app.command()
 def linearizable(
     file: Annotated[str, typer.Argument(help="A history, as tools/history.py writes it.")],
     whole: Annotated[

@@ -48,11 +48,14 @@ def free_port():
 class VirtualCluster:
     """`nodes` virtual boards and a collector, new ones, under `build/virtual/NAME`.
 
-    `port` 0 takes a free one. Used as a context: leaving it ends every process.
-    Raises VirtualBoardError.
+    `port` 0 takes a free one. `settings`: of raft.settings, where they shall not be the defaults;
+    `options`: of VirtualBoards.add, for the nodes. Used as a context: leaving it ends every
+    process. Raises VirtualBoardError.
     """
 
-    def __init__(self, name, nodes=5, port=0, size=5, root=ROOT, seed=None):
+    def __init__(
+        self, name, nodes=5, port=0, size=5, root=ROOT, seed=None, settings=None, **options
+    ):
         if port:
             check_port(port)
         directory = BUILD / name
@@ -67,7 +70,8 @@ class VirtualCluster:
         try:
             self.boards.add(COLLECTOR, self.cluster.collector_config(), files=files)
             for node in self.cluster.nodes:
-                self.boards.add(self.board(node), self.cluster.node_config(node), files=files)
+                config = self.cluster.node_config(node) | (settings or {})
+                self.boards.add(self.board(node), config, files=files, **options)
             self.boards.start_all()
         except BaseException:
             self.boards.close()

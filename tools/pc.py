@@ -168,6 +168,7 @@ class Reading:
     state: str = SENT
     values: list[int] | None = None  # of MEMBERS: (id, incarnation, role, chip)
     applied_index: int = 0
+    boot: tuple | None = None  # (incarnation, epoch) of the board that answered
     elapsed_ms: int = 0
     reason: str = ""
     due_ms: int = 0
@@ -429,7 +430,7 @@ class Station:
             return
         if reading.part == MEMBERS:
             reading.values = decode(bytes(reading.image)).members
-            self._end_reading(reading, DONE, now_ms)
+            self._answered(reading, message, now_ms)
             return
         machine = self._machine()
         try:
@@ -440,7 +441,11 @@ class Station:
             reading.image.clear()
             return
         reading.values = contents(machine)
+        self._answered(reading, message, now_ms)
+
+    def _answered(self, reading, message, now_ms):
         reading.applied_index = message.applied_index
+        reading.boot = (message.incarnation, message.epoch)
         self._end_reading(reading, DONE, now_ms)
 
     def _start(self, node, cell, value, data, now_ms, order=0):
