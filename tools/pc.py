@@ -428,7 +428,11 @@ class Station:
             self._ask(reading, now_ms)
             return
         if reading.part == MEMBERS:
-            reading.values = decode(bytes(reading.image)).members
+            try:
+                reading.values = decode(bytes(reading.image)).members
+            except ValueError:
+                reading.image.clear()
+                return
             self._end_reading(reading, DONE, now_ms)
             return
         machine = self._machine()
