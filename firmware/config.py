@@ -66,7 +66,7 @@ class Config:
             raise ConfigError("role is node or collector, not %r" % (self.role,))
         self.channel = _whole(values, "channel", 1, 13, 1)
         if self.role == "collector":
-            self.udp_host = values.get("udp_host", "0.0.0.0")
+            self.udp_host = _host(values.get("udp_host", "0.0.0.0"))
             self.udp_port = _whole(values, "udp_port", 1, 65535, 5310)
             return
         self.id = _whole(values, "id", 1, FIRST_PC - 1)
@@ -99,7 +99,7 @@ def load(path=PATH):
             values = json.load(file)
     except OSError:
         raise ConfigError("there is no %s: the board must be provisioned" % path)
-    except ValueError:
+    except (ValueError, RuntimeError):  # the latter from too many brackets
         raise ConfigError("%s is not JSON: provision the board again" % path)
     return Config(values)
 
@@ -115,6 +115,14 @@ def _check_whole(name, value, least, most):
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ConfigError("%s is a whole number of %d to %d, not %r" % (name, least, most, value))
     return value
+
+
+def _host(text):
+    """A name or address of our own, as a socket wants it."""
+    good = isinstance(text, str) and 1 <= len(text) <= 63
+    if not good or not all([" " < letter < "\x7f" for letter in text]):
+        raise ConfigError("udp_host is the address to listen at, like 0.0.0.0, not %r" % (text,))
+    return text
 
 
 def _first(voters, me):

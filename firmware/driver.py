@@ -30,6 +30,7 @@ from raft.message import (
     LOST,
     MEMBERS,
     NO_LEADER,
+    NOBODY,
     NOT_A_VOTER,
     NOT_NOW,
     OPEN_SESSION,
@@ -62,6 +63,7 @@ _ROUNDS_A_STEP = const(8)
 _CHALLENGE_MS = const(20)  # replayed commands must not buy more airtime than this
 
 
+_OF_PCS = (FORWARD, ORDER, POLL, PROOF)  # what a PC may say; all else is said among boards
 _CHANGES = {ORDER_REMOVE: REMOVED, ORDER_PROMOTE: VOTER, ORDER_DEMOTE: LEARNER}
 
 
@@ -127,7 +129,7 @@ class Driver:
         self.proposals = Proposals(self.raft)
         self.reads = Reads(self.raft)
         # Frames that were authentic, but not for us to act on.
-        self.refused = {"replay": 0, "unproven": 0, "own": 0}
+        self.refused = {"replay": 0, "unproven": 0, "own": 0, "no board": 0, "contradiction": 0}
         self._message = Message()
         self._out = bytearray(FRAME_MAX)
         self._out_view = memoryview(self._out)
@@ -280,6 +282,9 @@ class Driver:
             return False
         self.raft.now_ms = now_ms
         kind = message.type
+        if message.src == NOBODY or message.src >= FIRST_PC and kind not in _OF_PCS:
+            self.refused["no board"] += 1
+            return False
         if kind == HELLO:
             self.birth.on_hello(message, now_ms)
         elif kind == WELCOME:
@@ -311,7 +316,8 @@ class Driver:
             if not self.freshness.prove(message):
                 self.refused["unproven"] += 1
         else:
-            self.raft.receive(message, now_ms)
+            if not self.raft.receive(message, now_ms):
+                self.refused["contradiction"] += 1
             if message.src == self.raft.leader:
                 self._leader_rssi = self.radio.rssi
         return True

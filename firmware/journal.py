@@ -17,7 +17,7 @@ record and mark go out in one flush, which is atomic there.
 from binascii import crc32
 from struct import pack_into, unpack_from
 
-from raft.message import COUNTER_LIMIT, NOBODY, const
+from raft.message import COUNTER_LIMIT, KIND_MAX, NOBODY, const
 from raft.snapshot import Snapshot
 from raft.wire import COMMAND_MAX
 
@@ -32,6 +32,14 @@ _EPOCH = const(3)  # epoch u32: this boot's number
 _SNAPSHOT = const(4)  # index u32, term u32, total u16, offset u16, piece of the image
 _IDENTITY = const(5)  # id u8, incarnation u16, chip u32: whose journal this is
 _PIECE = const(160)
+# Bytes of a payload: least, most.
+_SIZES = {
+    _HARD_STATE: (8, 8),
+    _ENTRY: (9, _PAYLOAD_MAX),
+    _EPOCH: (4, 4),
+    _SNAPSHOT: (12, 12 + _PIECE),
+    _IDENTITY: (7, 7),
+}
 
 
 class JournalDamaged(Exception):
@@ -126,29 +134,39 @@ class Journal:
         self.sync()
 
     def _restore(self, kind, payload, found, at):
+        if kind not in _SIZES:
+            raise JournalDamaged("unknown record type %d at byte %d of the journal" % (kind, at))
+        least, most = _SIZES[kind]
+        if not least <= len(payload) <= most:
+            raise JournalDamaged(
+                "the record at byte %d of the journal has %d bytes, type %d has %d to %d"
+                % (at, len(payload), kind, least, most)
+            )
         if kind == _HARD_STATE:
-            found.term, found.vote = unpack_from("<II", payload)
+            found.term, found.vote = _numbers("<II", payload, at)
         elif kind == _EPOCH:
-            found.epoch = unpack_from("<I", payload)[0]
+            found.epoch = _numbers("<I", payload, at)[0]
         elif kind == _IDENTITY:
-            found.identity = unpack_from("<BHI", payload)
+            found.identity = _numbers("<BHI", payload, at)
         elif kind == _ENTRY:
-            index, term, entry_kind = unpack_from("<IIB", payload)
+            index, term, entry_kind = _numbers("<IIB", payload, at)
             place = index - (0 if found.snapshot is None else found.snapshot.index)
             if not 1 <= place <= len(found.entries) + 1:
                 raise JournalDamaged("entry %d at byte %d leaves a gap in the log" % (index, at))
+            if entry_kind > KIND_MAX:
+                raise JournalDamaged(
+                    "the entry at byte %d is of unknown kind %d" % (at, entry_kind)
+                )
             while len(found.entries) >= place:
                 found.entries.pop()
             found.entries.append((term, entry_kind, bytes(payload[9:])))
         elif kind == _SNAPSHOT:
-            index, term, self._total, offset = unpack_from("<IIHH", payload)
+            index, term, self._total, offset = _numbers("<IIHH", payload, at)
             if offset == 0:
                 found.snapshot = Snapshot(index, term, bytearray())
             if found.snapshot is None or offset != len(found.snapshot.image):
                 raise JournalDamaged("the snapshot at byte %d of the journal has a gap" % at)
             found.snapshot.image.extend(payload[12:])
-        else:
-            raise JournalDamaged("unknown record type %d at byte %d of the journal" % (kind, at))
 
     def hard_state(self, term, vote):
         """Note term and vote."""
@@ -225,6 +243,14 @@ class Journal:
 
 def _check(length, kind):
     return (length ^ length >> 8 ^ kind ^ 0xA5) & 0xFF
+
+
+def _numbers(layout, payload, at):
+    """The numbers at the beginning of a record, which is at byte `at`."""
+    numbers = unpack_from(layout, payload)
+    if max(numbers) >= COUNTER_LIMIT:
+        raise JournalDamaged("the record at byte %d of the journal counts beyond 2**30" % at)
+    return numbers
 
 
 def _counter(value):

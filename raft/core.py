@@ -41,6 +41,9 @@ from raft.outbox import Outbox
 from raft.sessions import Sessions
 
 _SENT_KEPT = const(32)  # more than leave within a lease, heartbeats and bursts
+_LEAP = const(65536)  # elections that a board may have missed; of more it must hear again and again
+_LEAP_MS = const(10000)  # for so long...
+_LEAP_GAP_MS = const(2000)  # ...and at least so often
 
 
 class NotLeader(Exception):
@@ -88,6 +91,8 @@ class Raft:
         self.heard_leader_ms = 0
         self.promised_until_ms = 0
         self.silent_until_ms = 0
+        self.leap_since_ms = 0  # since when terms are heard that are too far ahead...
+        self.leap_heard_ms = 0  # ...and when the last one was
         # Candidates: who granted. Leader: what each follower has, when to speak next, and whom it
         # hands over to until when. All by identity.
         self.granted = []
@@ -156,25 +161,43 @@ class Raft:
     # The one door.
 
     def receive(self, message, now_ms):
-        """Handle one authentic frame addressed to us or to everyone."""
+        """Handle one authentic frame addressed to us or to everyone.
+
+        False if no member that keeps to the rules can have sent it, as far as we know: it is
+        ignored then (docs/protocol.md, rule 10).
+        """
         self.now_ms = now_ms
         if message.type not in _HANDLERS:
-            return
+            return True
         if message.type in _ANSWERS and not self.configuration.holds(message.sender):
             # It has no say here, nor has its term: who was removed must not depose anybody. What
             # leaders and candidates ask is another matter: they may be members in a configuration
             # that has not come to us.
             if self.role == LEADER:
                 self.stranger = message.src
-            return
+            return True
         if message.type == VOTE_REQUEST and election.is_bound(self, message.flags):
             # Not even its term counts: else a board that hears no leader would depose the one that
             # all others hear (thesis 4.2.3).
-            return
+            return True
         if message.term > self.term:
+            if message.term - self.term > _LEAP and not self._leap_lasts():
+                return False
             # All servers: a higher term makes us its follower (§5.1).
             self.become_follower(message.term, NOBODY)
+        if message.type in _OF_LEADERS and message.term == self.term:
+            if replication.is_impossible(self, message):
+                return False
         _HANDLERS[message.type](self, message)
+        return True
+
+    def _leap_lasts(self):
+        """One stray frame of the last term would end elections for ever, on every board that
+        believes it. A cluster that really has gone on so far without us says so all the time."""
+        if self.now_ms - self.leap_heard_ms > _LEAP_GAP_MS:
+            self.leap_since_ms = self.now_ms
+        self.leap_heard_ms = self.now_ms
+        return self.now_ms - self.leap_since_ms >= _LEAP_MS
 
     def tick(self, now_ms):
         """The time is now `now_ms`: do what is due."""
@@ -199,12 +222,13 @@ class Raft:
     def propose(self, data, kind=COMMAND):
         """Append an entry (bytes) to the leader's log; return its index (§5.3).
 
-        Raises NotLeader, or Busy if `settings.window` entries wait already, or if leadership is
-        being handed over: a log that grows would never let its successor catch up (thesis 3.10).
+        Raises NotLeader, or Busy if `settings.window` entries wait already, if there is no index
+        left, or if leadership is being handed over: a log that grows would never let its successor
+        catch up (thesis 3.10).
         """
         if self.role != LEADER:
             raise NotLeader()
-        if self.transfer_to != NOBODY:
+        if self.transfer_to != NOBODY or self.log.is_at_end():
             raise Busy()
         if self.log.last_index - self.commit_index >= self.settings.window:
             raise Busy()
@@ -232,9 +256,7 @@ class Raft:
 
     def append_own(self, kind, data):
         """Leader append-only (§5.4.3): the one place where a leader's log grows."""
-        assert self.role == LEADER
-        if self.log.last_index + 1 >= COUNTER_LIMIT:
-            raise OverflowError("the log index has reached 2**30: back up and start a new cluster")
+        assert self.role == LEADER and not self.log.is_at_end()
         self.unsaved = True
         index = self.log.append((self.term, kind, data))
         if kind == CONFIGURATION:
@@ -338,9 +360,7 @@ class Raft:
 
     def become_candidate(self):
         """A new term, a vote for oneself (§5.2)."""
-        assert self.role != LEADER
-        if self.term + 1 >= COUNTER_LIMIT:
-            raise OverflowError("the term has reached 2**30: back up and start a new cluster")
+        assert self.role != LEADER and self.term + 1 < COUNTER_LIMIT
         self.role = CANDIDATE
         self.leader = NOBODY
         self.term += 1
@@ -375,6 +395,8 @@ class Raft:
 
 # What only a member may say.
 _ANSWERS = (ACK, VOTE, SNAPSHOT_ACK)
+# What only the leader of its term says.
+_OF_LEADERS = (APPEND, SNAPSHOT)
 
 _HANDLERS = {
     APPEND: replication.on_append,

@@ -53,6 +53,8 @@ def _count(raft):
     there is a majority."""
     if membership.count(raft, raft.granted) < raft.majority():
         return False
+    if raft.log.is_at_end():
+        return False  # it was lent the last index since it stands, and could append nothing
     if raft.role == PRE_CANDIDATE:
         _stand(raft, 0)
     elif raft.unsaved:

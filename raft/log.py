@@ -6,6 +6,8 @@ consistency check of the one behind it. Index 0 stands before the first entry an
 back. `size` is the bytes of all data held.
 """
 
+from raft.message import COUNTER_LIMIT
+
 
 class Log:
     """Entries in memory. Indexes are checked by assertion: a wrong one is our own bug."""
@@ -39,6 +41,10 @@ class Log:
     def entry(self, index):
         assert index > self.base_index
         return self._entries[index - self.base_index - 1]
+
+    def is_at_end(self):
+        """True if there is no index left: back up, and start a new cluster."""
+        return self.last_index + 1 >= COUNTER_LIMIT
 
     def append(self, entry):
         """Append one (term, kind, data); return its index."""

@@ -31,6 +31,7 @@ from raft.message import (
 )
 
 _SIZE = const(8)
+_INCARNATION_MAX = const(0xFFFF)
 MEMBERS_MAX = const(22)  # ids ever used: more do not fit into one entry
 
 
@@ -130,7 +131,9 @@ def take_effect(raft, index, configuration):
 
 def may_stand(raft):
     """True if this board is a voter, or was one and its removal is not committed yet: it may hold
-    what nobody else does (thesis 4.2.2)."""
+    what nobody else does (thesis 4.2.2). Not if there is no term or index left to lead with."""
+    if raft.term + 1 >= COUNTER_LIMIT or raft.log.is_at_end():
+        return False
     if raft.identity in raft.configuration.voters:
         return True
     if raft.commit_index >= raft.configuration_index:
@@ -148,6 +151,7 @@ def may_change(raft):
     """Whether a change can begin: none is under way, and an entry of this term is committed."""
     return (
         raft.transfer_to == NOBODY
+        and not raft.log.is_at_end()
         and raft.commit_index >= raft.configuration_index
         and raft.log.term_at(raft.commit_index) == raft.term
     )
@@ -156,10 +160,15 @@ def may_change(raft):
 def change(raft, member, incarnation, role, chip):
     """Leader: append the configuration with one member changed; return its index.
 
-    Raises NotNow; ValueError, with a sentence, if the voters that would then be needed are not
-    heard now: such a change would end in a cluster that commits nothing any more.
+    Raises NotNow; ValueError, with a sentence, if no such member can be, or if the voters that
+    would then be needed are not heard now: such a change would end in a cluster that commits
+    nothing any more.
     """
     assert raft.role == LEADER
+    if not NOBODY < member < FIRST_PC:
+        raise ValueError("boards have the ids 1 to %d, not %d" % (FIRST_PC - 1, member))
+    if incarnation > _INCARNATION_MAX:
+        raise ValueError("board %d was let in too often: give it another id" % member)
     if not may_change(raft):
         raise NotNow()
     new = raft.configuration.changed(member, incarnation, role, chip)

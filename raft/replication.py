@@ -17,6 +17,7 @@ from raft.message import (
     LEND,
     NOBODY,
     PROMISED,
+    SNAPSHOT,
     SUCCESS,
     TIMEOUT_NOW,
 )
@@ -223,6 +224,41 @@ def _step_down_if_removed(raft):
 # The follower's side.
 
 
+def is_impossible(raft, message):
+    """True if an AppendEntries or InstallSnapshot of our term cannot be from its leader: that is we
+    ourselves, or it lacks what is committed here (§5.4)."""
+    if raft.role == LEADER:
+        return True
+    if message.type == SNAPSHOT:
+        return message.last_term > message.term or _differs(
+            raft, message.last_index, message.last_term
+        )
+    return _contradicts(raft, message)
+
+
+def _contradicts(raft, message):
+    """True if the sender's log lacks what is committed here, or can be none of its term."""
+    index = message.prev_index
+    term = message.prev_term
+    if _differs(raft, index, term):
+        return True
+    for entry in message.entries:
+        index += 1
+        if entry[0] < term or _differs(raft, index, entry[0]):
+            return True
+        term = entry[0]
+    return term > message.term
+
+
+def _differs(raft, index, term):
+    """True if no log with an entry of `term` at `index` can hold all that is committed here; terms
+    never fall in a log."""
+    log = raft.log
+    if index > raft.commit_index:
+        return term < log.term_at(raft.commit_index)
+    return index >= log.base_index and term != log.term_at(index)
+
+
 def on_append(raft, message):
     """AppendEntries RPC, receiver (Figure 2)."""
     if message.term < raft.term:
@@ -260,7 +296,8 @@ def on_append(raft, message):
 
 
 def _take_over(raft, index, entries):
-    """Have `entries` behind `index`, where the logs are equal; return the last one's index."""
+    """Have `entries` behind `index`, where the logs are equal, as far as there is room; return the
+    last one's index."""
     changed = False
     for entry in entries:
         index += 1
@@ -273,6 +310,9 @@ def _take_over(raft, index, entries):
             term = None
             changed = True
         if term is None:
+            if not _has_room(raft, entry):
+                index -= 1
+                break
             # 4. Append what is new (§5.3).
             raft.log.append(entry)
             raft.unsaved = True
@@ -280,6 +320,18 @@ def _take_over(raft, index, entries):
     if changed:
         raft.find_configuration()
     return index
+
+
+def _has_room(raft, entry):
+    """Whether a follower can take `entry`. What it acknowledges ends before it, if not, and it gets
+    the rest when something is committed."""
+    log = raft.log
+    settings = raft.settings
+    return (
+        log.size + len(entry[2]) <= settings.log_bytes_max
+        and log.last_index - raft.commit_index < settings.waiting_max
+        and not log.is_at_end()
+    )
 
 
 def _answer(raft, message, flags, index, entry_term):
@@ -324,6 +376,10 @@ def on_lend(raft, message):
         return
     theirs = (message.last_term, message.last_index)
     if raft.role == LEADER or theirs <= (log.last_term, log.last_index):
+        return
+    if _contradicts(raft, message):
+        # No lie: it may lack what a leader has committed since, and told us of before its last
+        # entry came, which makes a log win (§5.4.2). Somebody else in a majority has both.
         return
     if log.term_at(message.prev_index) == message.prev_term:
         _take_over(raft, message.prev_index, message.entries)

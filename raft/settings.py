@@ -16,6 +16,10 @@ class Settings:
     so the time after a reboot in which it grants none, is `election_min_ms`. A lease on such a
     promise lasts `lease_ms` on the leader's clock.
 
+    A follower takes no more than `log_bytes_max` of data, and `waiting_max` entries that are not
+    committed, whatever a leader sends: twice what a leader that keeps to `log_bytes` and `window`
+    has (lent entries can double it), and many first entries of leaders that came to nothing.
+
     Raises ValueError, with a sentence that says what to change, if they do not fit together.
     """
 
@@ -71,5 +75,7 @@ class Settings:
         self.gather_ms = gather_ms
         self.window = window
         self.log_bytes = log_bytes
+        self.log_bytes_max = 2 * log_bytes
+        self.waiting_max = 2 * window + 512
         self.snapshot_entries = snapshot_entries
         self.keep_entries = keep_entries

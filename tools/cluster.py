@@ -1,5 +1,6 @@
 """The cluster file: name, key, members, where the collector is. TOML, for its owner's eyes only."""
 
+import json
 import os
 import pathlib
 import secrets
@@ -36,11 +37,13 @@ class Cluster:
     def load(cls, path=PATH):
         """Read a cluster file. Raises ClusterError."""
         try:
-            values = tomllib.loads(pathlib.Path(path).read_text())
+            values = tomllib.loads(pathlib.Path(path).read_text("utf-8"))
         except FileNotFoundError:
             raise ClusterError("there is no %s: start 'make demo', or name another file" % path)
         except (OSError, ValueError) as error:
             raise ClusterError("cannot read %s: %s" % (path, error))
+        except RecursionError:
+            raise ClusterError("%s is not a cluster file: too many brackets" % path)
         try:
             values["key"] = bytes.fromhex(values["key"])
             return cls(**values)
@@ -48,20 +51,25 @@ class Cluster:
             raise ClusterError("%s is not a cluster file: %s" % (path, error))
 
     def save(self, path=PATH):
-        """Write the file, mode 0600: it holds the key."""
+        """Write the file, mode 0600: it holds the key. Raises ClusterError, and leaves what is
+        there, if a text has no UTF-8."""
         lines = (
-            'name = "%s"' % self.name,
+            "name = %s" % _quoted(self.name),
             'key = "%s"' % self.key.hex(),
             "nodes = %r" % self.nodes,
             "size = %d" % self.size,
             "channel = %d" % self.channel,
-            'host = "%s"' % self.host,
+            "host = %s" % _quoted(self.host),
             "port = %d" % self.port,
         )
         path = pathlib.Path(path)
+        try:
+            data = ("\n".join(lines) + "\n").encode()
+        except ValueError as error:
+            raise ClusterError("%s cannot be written: %s" % (path, error))
         path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write("\n".join(lines) + "\n")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
 
     def node_config(self, node):
         """config.json of board `node`."""
@@ -83,3 +91,9 @@ class Cluster:
             "udp_host": self.host,
             "udp_port": self.port,
         }
+
+
+def _quoted(text):
+    """A basic string of TOML: as JSON's, but for DEL, which must be escaped, and pairs of
+    surrogates, which must not be."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

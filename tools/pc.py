@@ -429,7 +429,11 @@ class Station:
             self._ask(reading, now_ms)
             return
         if reading.part == MEMBERS:
-            reading.values = decode(bytes(reading.image)).members
+            try:
+                reading.values = decode(bytes(reading.image)).members
+            except ValueError:
+                reading.image.clear()
+                return
             self._answered(reading, message, now_ms)
             return
         machine = self._machine()

@@ -19,7 +19,7 @@ BLOCK = 100
 
 
 def case_of(target):
-    case = targets.TARGETS.get(target) or targets.BROKEN.get(target)
+    case = targets.TARGETS.get(target)
     if case is not None:
         return case
     from tests import host_targets

@@ -2,7 +2,7 @@
 brought up by those that refuse it; nothing else may come of it."""
 
 from raft.intlist import set_command
-from raft.message import ACK, FOLLOWER, LEADER, LEND, NOBODY, PRE, VOTE_REQUEST, Message
+from raft.message import ACK, COMMAND, FOLLOWER, LEADER, LEND, NOBODY, PRE, VOTE_REQUEST, Message
 from tests.portable.table import LONG_MS, Table
 
 
@@ -93,6 +93,7 @@ def test_only_a_log_that_is_more_up_to_date_is_taken_over():
     table.elect(1)
     table.write(1, set_command(0, 2))
     table.cut = set()
+    table.crash(3)  # it has forgotten what of its log is committed
     alone(table)
     table[2].become_follower(3, NOBODY)
     held = table.entries(3)
@@ -135,16 +136,39 @@ def test_what_was_lent_in_an_older_term_is_dropped():
 
 
 def test_who_lends_is_asked_again_where_the_logs_part_earlier():
-    """The borrower's last entry is not in the lender's log: it says where they may agree."""
+    """The lender begins behind what the borrower has: it says where they may agree."""
     table = constrained()
     (lent,) = stands(table, 3, 2)
     message = lend_of(table, lent)
-    message.prev_term -= 1
+    message.prev_index += 1
     table[3].receive(message, table.now_ms)
     table.flush(3)
     answers = [lend_of(table, f) for _, dst, f in table.frames if f[1] == ACK and dst == 2]
     assert [a.heard_seq for a in answers] == [0]
     assert answers[0].index < message.prev_index
+
+
+def test_what_is_lent_replaces_nothing_that_is_committed():
+    """Entry 3 of term 1 was committed by a leader of term 3, which board 3 heard of before that
+    leader's own entry came. Board 2 has another entry 3, of a leader of term 2, and knows nothing
+    of it: with its last term it is more up to date than board 3."""
+    table = constrained()
+    table.settle()
+    lender, raft = table[2], table[3]
+    raft.log.append((1, COMMAND, set_command(0, 2)))
+    raft.commit_index = 3
+    lender.log.truncate(3)
+    lender.log.append((2, COMMAND, set_command(0, 9)))
+    lender.commit_index = 2
+    for member in (lender, raft):
+        member.become_follower(3, NOBODY)
+        member.persisted()
+    before = table.entries(3)
+    (lent,) = stands(table, 3, 2)
+    message = lend_of(table, lent)
+    assert message.prev_index == 2 and [entry[0] for entry in message.entries] == [2]
+    assert raft.receive(message, table.now_ms) is True
+    assert table.entries(3) == before
 
 
 def test_a_lender_keeps_its_vote_and_its_role():

@@ -2,9 +2,20 @@
 
 from raft.core import Busy, NotLeader
 from raft.intlist import set_command
-from raft.message import APPEND, COMMAND, FOLLOWER, LEADER, NOOP, PROMISED, SUCCESS, Message
+from raft.membership import may_change
+from raft.message import (
+    APPEND,
+    COMMAND,
+    COUNTER_LIMIT,
+    FOLLOWER,
+    LEADER,
+    NOOP,
+    PROMISED,
+    SUCCESS,
+    Message,
+)
 from raft.replication import advance_commit, on_append
-from tests.portable.table import Table, name, raises
+from tests.portable.table import LONG_MS, Table, name, raises
 
 
 def values(table, me):
@@ -284,8 +295,28 @@ def test_what_was_acknowledged_survives_all_boards_losing_power():
     assert all(values(table, me) == [5, 0, 0, 0, 0] for me in table.voters)
 
 
-def test_terms_and_indexes_end_with_a_clear_error():
+def test_who_has_no_term_or_index_left_does_not_stand():
     table = Table(1)
     raft = table[1]
-    raft.term = (1 << 30) - 1
-    assert "2**30" in str(raises(OverflowError, raft.become_candidate))
+    raft.term = COUNTER_LIMIT - 1
+    table.tick(LONG_MS)
+    assert (raft.role, raft.term) == (FOLLOWER, COUNTER_LIMIT - 1)
+    raft.term = 5
+    raft.log.restart(COUNTER_LIMIT - 1, 5)
+    raft.persisted()
+    raft.commit_index = raft.applied_index = raft.snapshot.index = COUNTER_LIMIT - 1
+    table.tick(LONG_MS)
+    assert (raft.role, raft.term) == (FOLLOWER, 5)
+
+
+def test_the_last_index_is_not_given_away_twice():
+    table = Table(1)
+    raft = table[1]
+    raft.log.restart(COUNTER_LIMIT - 2, 0)
+    raft.persisted()
+    raft.commit_index = raft.applied_index = raft.snapshot.index = COUNTER_LIMIT - 2
+    raft.configuration_index = COUNTER_LIMIT - 2
+    table.elect(1)
+    assert raft.log.last_index == raft.commit_index == COUNTER_LIMIT - 1
+    raises(Busy, raft.propose, set_command(0, 1))
+    assert not may_change(raft)

@@ -267,7 +267,7 @@ def test_what_follows_the_snapshot_stays():
         raft.log.append((1, COMMAND, set_command(0, i)))
     raft.receive(chunk(Snapshot(3, 1, bytes(20)), 0, bytes(20)), table.now_ms)
     assert (raft.log.base_index, raft.log.last_index, raft.commit_index) == (3, 5, 3)
-    raft.receive(chunk(Snapshot(4, 9, bytes(20)), 0, bytes(20)), table.now_ms)
+    raft.receive(chunk(Snapshot(4, 9, bytes(20)), 0, bytes(20), term=9), table.now_ms)
     assert (raft.log.base_index, raft.log.base_term, raft.log.last_index) == (4, 9, 4)
 
 

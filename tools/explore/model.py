@@ -84,6 +84,8 @@ TIMES = (
     "election_at_ms",
     "heard_leader_ms",
     "heartbeat_at_ms",
+    "leap_heard_ms",
+    "leap_since_ms",
     "now_ms",
     "promised_until_ms",
     "silent_until_ms",
@@ -232,7 +234,8 @@ class Model:
         message.entries = list(entries)
         if message.type == VOTE_REQUEST:
             core.heard_leader_ms = -_LONG
-        core.receive(message, 0)
+        if not core.receive(message, 0):
+            raise Broken("board %d refuses what another one said: %s" % (core.me, frame))
 
     def _act(self, core, kind, action, spent):
         if kind in ("deliver", "duplicate"):

@@ -16,7 +16,8 @@ a radio and a flash add to it.
     durability             what a client heard COMMITTED for is committed, that entry, for ever
     exactly once           a command is applied at most once, and never after a certain no
     linearizable reads     a read shows all that any client was told of before it was asked for
-    no board fails         no assertion of the code itself, no other exception
+    no board fails         no assertion of the code itself, no other exception; nobody is told what
+                           contradicts what it knows (rule 10)
     liveness               once all is healed: a leader, and equal databases, within a bound
 
 The checks see all boards at once, which no board can, and believe none of them: they look at the

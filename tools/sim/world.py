@@ -641,6 +641,9 @@ class World:
             facts = "board %d, in %s: %s: %s" % (board.id, name, type(error).__name__, error)
             raise self.violation("no board fails", facts) from error
         self.checks.after(board)
+        if board.driver.refused["contradiction"]:
+            facts = "board %d is told what no board can say that works right" % board.id
+            raise self.violation("no board fails", facts)
         if self.trace:
             self.trace.changed(self.now_us, board)
         self._finish_step(board, deadline_ms)
