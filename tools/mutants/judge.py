@@ -8,6 +8,7 @@ import functools
 import importlib
 import json
 import os
+import resource
 import sys
 
 from tools.sim import campaign
@@ -16,6 +17,7 @@ from tools.sim.scenario import FOLDER, Scenario
 SEEDS = 120  # of the fuzzer's runs, at most, until one breaks the property
 SEED_S = 15
 _BOARDS = (3, 5)
+_MEMORY = 2 << 30  # bytes; a core that eats more is noticed by its MemoryError
 
 
 def scenario(name):
@@ -60,7 +62,15 @@ def judged(killer):
     return seen is not None, seen
 
 
+def _bound_memory():
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    except (OSError, ValueError):
+        pass  # not every system takes such a limit
+
+
 if __name__ == "__main__":
+    _bound_memory()
     sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
     for asked in sys.argv[1:]:
         noticed, seen = judged(asked)
