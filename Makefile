@@ -8,7 +8,7 @@ MINUTES ?= 2
 # Without a screen, the demo speaks in lines, and needs no Qt.
 SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),viewer)
 
-.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants parsers coverage soak rewrite lint pictures clean
+.PHONY: help demo test smoke viewer sim fuzz shrink explore mutants parsers coverage soak bench rewrite lint pictures clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z]*\): *## */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -64,6 +64,10 @@ pictures:  ## the pictures in docs/, made from the running demo
 coverage:  ## how much of raft/ the scenarios and the fuzzing run, statements and branches
 	$(SETUP) dev
 	@$(RAFTNOW) coverage
+
+bench:     ## tables of what radio and protocol cost; NAME=airtime: only that
+	$(SETUP)
+	@$(RAFTNOW) bench $(if $(NAME),--name $(NAME))
 
 rewrite:   ## what docs/ and the scenarios take from the code; read the diff before you commit
 	$(SETUP)

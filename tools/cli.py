@@ -454,6 +454,22 @@ def parsers(
 
 
 @app.command()
+def bench(
+    name: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+):
+    """Airtime, latency, failover, catching up, in virtual time; and the simulator's own speed.
+
+    A table each, and build/bench/NAME.json; the last line is a JSON object.
+    """
+    from tools import bench as benchmarks
+
+    try:
+        report(benchmarks.bench(name or ()))
+    except benchmarks.BenchError as error:
+        fail(str(error))
+
+
+@app.command()
 def coverage(
     runs: Annotated[int, typer.Option(min=0, help="Runs of the fuzzer.")] = 100,
     cases: Annotated[int, typer.Option(min=0, help="Of each target of the parsers.")] = 300,

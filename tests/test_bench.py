@@ -1,0 +1,87 @@
+"""The benchmarks, small: their numbers are there, follow from the seed, and make sense."""
+
+import json
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from raft.message import ACK, APPEND
+from tools import cli
+from tools.air import airtime_us
+from tools.bench import report, rows
+from tools.bench.rig import Rig, spread
+
+
+def test_airtime_is_never_below_the_floor_and_follows_from_the_seed():
+    result = rows.airtime(6, (3, 5), (0.0, 0.2))
+    assert result == rows.airtime(6, (3, 5), (0.0, 0.2))
+    assert [(r["boards"], r["loss"]) for r in result["rows"]] == [
+        (3, 0.0),
+        (3, 0.2),
+        (5, 0.0),
+        (5, 0.2),
+    ]
+    for row in result["rows"]:
+        assert row["us_per_write"] > row["floor_us"] and 0 < row["idle_share"] < 0.5
+    assert result["ratio_floor"] == result["rows"][2]["ratio_floor"]
+
+
+def test_the_floor_is_one_data_frame_and_the_acks_of_a_majority():
+    rig = Rig(5)
+    floor_us = rows._floor_us(rig, 5)
+    frame, ack = rig.lengths[APPEND], rig.lengths[ACK]
+    assert frame > ack and floor_us == airtime_us(frame) + 2 * airtime_us(ack)
+
+
+def test_nothing_is_faster_than_light_or_flash():
+    """A write is answered after a data frame, two flash writes at most at once, and an ack."""
+    result = rows.latency(8, (3,))["rows"][0]
+    least_ms = (airtime_us(60) + airtime_us(40)) / 1000 + 1
+    assert result["leader_median"] > least_ms
+    assert result["follower_median"] > result["leader_median"]
+    assert result["all_p99"] >= result["leader_median"]
+
+
+def test_failover_takes_an_election_timeout():
+    result = rows.failover(3, 3, (0.05,))
+    row = result["rows"][0]
+    assert 100 < row["leader_median"] == result["median_ms"] < row["write_median"] < 5000
+    assert 0 <= row["split"] <= 1 and row["deaths"] == 3
+
+
+def test_who_missed_more_than_the_log_keeps_gets_a_snapshot():
+    near, many_near, far, many_far = rows.catch_up((3, 400), 7, 1)["rows"]
+    assert near["snapshots"] == many_near["snapshots"] == 0
+    assert far["snapshots"] == 1 and many_far["snapshots"] == 3
+    assert 0 < near["seconds"] and near["airtime_ms"] < far["airtime_ms"]
+
+
+def test_sim_speed():
+    result = rows.sim_speed(2)
+    assert result["speed"] > 0 and len(result["rows"]) == 3
+
+
+def test_a_table_and_a_file(tmp_path, monkeypatch):
+    monkeypatch.setitem(report.BENCHMARKS, "latency", small_latency)
+    console = Console(record=True, width=160)
+    result = report.bench(["latency"], tmp_path, console)
+    assert result == {"ok": True, "latency": {"top": 1}}
+    assert json.loads((tmp_path / "latency.json").read_text())["rows"] == [{"boards": 3, "ms": 2}]
+    assert "milliseconds, made up" in console.export_text()
+
+
+def small_latency():
+    """milliseconds, made up"""
+    return {"top": 1, "rows": [{"boards": 3, "ms": 2}]}
+
+
+def test_the_command_names_what_there_is():
+    done = CliRunner().invoke(cli.app, ["bench", "--name", "warp"])
+    assert done.exit_code == 1 and "there are airtime, latency" in done.stderr
+
+
+@pytest.mark.parametrize("values", ([3.0], [1.0, 3.0], list(range(101))))
+def test_spread(values):
+    told = spread(values)
+    assert min(values) <= told["median"] <= told["p99"] <= max(values)

@@ -1,0 +1,163 @@
+"""The benchmarks: each returns {key: value} with "rows", a list of flat dicts for the table."""
+
+from statistics import median
+
+from raft.message import ACK, APPEND
+from tools.air import airtime_us
+from tools.bench.rig import Rig, spread
+from tools.sim import campaign
+
+BOARDS = (3, 5, 7, 10, 15)
+LOSSES = (0.0, 0.05, 0.1, 0.2)
+_JUDGED = 5  # boards whose ratio stands at the top
+_IDLE_MS = 20_000
+
+
+def airtime(writes=100, boards=BOARDS, losses=LOSSES):
+    """Occupied channel per committed write in a closed loop, beside the floor: one data frame and
+    the fewest acks that make a majority; and the share of the channel that an idle cluster uses."""
+    rows = []
+    for count in boards:
+        for loss in losses:
+            rig = Rig(count, loss)
+            before_us, began_us = rig.busy_us(), rig.world.now_us
+            rig.world.run(_IDLE_MS)
+            idle = (rig.busy_us() - before_us) / (rig.world.now_us - began_us)
+            floor_us = _floor_us(rig, count)
+            before_us = rig.busy_us()
+            for me in rig.proposers(writes):
+                rig.write(me)
+            per_write_us = (rig.busy_us() - before_us) / writes
+            rows.append(
+                {
+                    "boards": count,
+                    "loss": loss,
+                    "us_per_write": round(per_write_us),
+                    "floor_us": floor_us,
+                    "ratio_floor": round(per_write_us / floor_us, 3),
+                    "idle_share": round(idle, 4),
+                }
+            )
+    judged = [row for row in rows if row["boards"] == _JUDGED and not row["loss"]]
+    top = {"ratio_floor": judged[0]["ratio_floor"]} if judged else {}
+    return {**top, "rows": rows}
+
+
+def _floor_us(rig, boards):
+    """Of one write at the leader, with the frames as they were seen."""
+    rig.lengths.clear()
+    rig.write(rig.world.leader())
+    acks = boards // 2
+    return airtime_us(rig.lengths[APPEND]) + acks * airtime_us(rig.lengths[ACK])
+
+
+def latency(writes=200, boards=BOARDS):
+    """Milliseconds from a proposal to its answer at the leader, at a follower, and until all boards
+    have applied it; no loss."""
+    rows = []
+    for count in boards:
+        rig = Rig(count)
+        at = {"leader": [], "follower": [], "all": []}
+        for me in rig.proposers(writes):
+            where = "leader" if rig.leads(me) else "follower"
+            asked = rig.write(me)
+            at[where].append((asked.answered_us - asked.at_us) / 1000)
+            rig.wait(lambda rig=rig, index=asked.index: _all_applied(rig, index))
+            at["all"].append((rig.world.now_us - asked.at_us) / 1000)
+        row = {"boards": count}
+        for where, times_ms in at.items():
+            row.update({"%s_%s" % (where, name): ms for name, ms in spread(times_ms).items()})
+        rows.append(row)
+    return {"rows": rows}
+
+
+def _all_applied(rig, index):
+    return all(board.raft.applied_index >= index for board in rig.world.alive())
+
+
+def failover(deaths=200, boards=5, losses=(0.0, 0.05, 0.2)):
+    """Milliseconds from a dead leader's last frame to the next leader, and to the next committed
+    write; and the share of the elections that took more than one term."""
+    rows = []
+    for loss in losses:
+        rig = Rig(boards, loss)
+        leads, writes, split = [], [], 0
+        for _ in range(deaths):
+            dead = rig.world.leader()
+            term = rig.world.boards[dead].raft.term
+            rig.world.crash(dead)
+            last_us = rig.last_us(dead)
+            rig.wait(rig.world.leader)
+            leads.append((rig.world.now_us - last_us) / 1000)
+            split += rig.world.boards[rig.world.leader()].raft.term > term + 1
+            rig.write(rig.world.leader())
+            writes.append((rig.world.now_us - last_us) / 1000)
+            rig.world.restart(dead)
+            rig.settled()
+            rig.world.run(rig.world.random.randrange(200))
+        row = {"loss": loss, "deaths": deaths, "split": round(split / deaths, 4)}
+        for what, times_ms in (("leader", leads), ("write", writes)):
+            row.update({"%s_%s" % (what, name): ms for name, ms in spread(times_ms).items()})
+        rows.append(row)
+    judged = [row for row in rows if row["loss"] == 0.05]
+    top = {"median_ms": judged[0]["leader_median"], "p99_ms": judged[0]["leader_p99"]}
+    return {**(top if judged else {}), "rows": rows}
+
+
+def catch_up(distances=(10, 100, 1000), boards=7, repeats=3):
+    """Seconds until boards that were off are equal again, and the airtime of it beyond what an idle
+    cluster uses, against what they missed; one and three boards at once. The log keeps 256 entries:
+    who missed more gets a snapshot."""
+    rows = []
+    for missed in distances:
+        for absent in (1, 3):
+            times_s, used_ms, snapshots = [], [], 0
+            for seed in range(1, repeats + 1):
+                rig = Rig(boards, seed=seed, snapshot_entries=256, keep_entries=128)
+                idle = _idle_share(rig)
+                off = [me for me in rig.world.boards if not rig.leads(me)][:absent]
+                for me in off:
+                    rig.world.crash(me)
+                for _ in range(missed):
+                    rig.write(rig.world.leader())
+                installed = rig.world.checks.installed
+                before_us, began_us = rig.busy_us(), rig.world.now_us
+                for me in off:
+                    rig.world.restart(me)
+                rig.settled()
+                passed_us = rig.world.now_us - began_us
+                times_s.append(passed_us / 1e6)
+                used_ms.append((rig.busy_us() - before_us - idle * passed_us) / 1000)
+                snapshots += rig.world.checks.installed - installed
+            rows.append(
+                {
+                    "missed": missed,
+                    "boards": absent,
+                    "seconds": round(median(times_s), 3),
+                    "airtime_ms": round(median(used_ms), 1),
+                    "snapshots": snapshots,
+                }
+            )
+    return {"rows": rows}
+
+
+def _idle_share(rig):
+    before_us, began_us = rig.busy_us(), rig.world.now_us
+    rig.world.run(1000)
+    return (rig.busy_us() - before_us) / (rig.world.now_us - began_us)
+
+
+def sim_speed(seconds=100):
+    """Virtual seconds and deliveries a second of this computer, on one core, with all checks: calm,
+    one write a second, as `make sim` is."""
+    rows = []
+    for count in (3, 5, 10):
+        result = campaign.run(1, count, seconds, faults=False)
+        rows.append(
+            {
+                "boards": count,
+                "speed": result["speed"],
+                "deliveries_per_second": result["deliveries_per_second"],
+            }
+        )
+    return {"speed": rows[1]["speed"], "rows": rows}
