@@ -43,6 +43,12 @@ def test_nothing_is_faster_than_light_or_flash():
     assert result["all_p99"] >= result["leader_median"]
 
 
+def test_throughput_never_exceeds_what_is_offered():
+    few, many = rows.throughput((10, 300), 1, 3)["rows"]
+    assert few["committed"] <= 10 and few["busy"] == 0 and few["elections"] == 0
+    assert few["airtime_share"] < many["airtime_share"] <= 1 and 0 <= few["fairness"] <= 1
+
+
 def test_failover_takes_an_election_timeout():
     result = rows.failover(3, 3, (0.05,))
     row = result["rows"][0]

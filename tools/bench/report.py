@@ -11,6 +11,7 @@ from tools.bench import rows
 BENCHMARKS = {
     "airtime": rows.airtime,
     "latency": rows.latency,
+    "throughput": rows.throughput,
     "failover": rows.failover,
     "catch_up": rows.catch_up,
     "sim_speed": rows.sim_speed,

@@ -65,6 +65,18 @@ class Rig:
                 return asked
             self.wait(self.world.leader)
 
+    def flood(self, rate, seconds):
+        """Have the boards propose in turn, `rate` sets a second in all, whatever becomes of them;
+        returns what they asked."""
+        asked = []
+        boards = list(self.world.boards)
+        for number in range(int(rate * seconds)):
+            self._written += 1
+            me = boards[number % len(boards)]
+            asked.append(self.world.propose(me, set_command(self._written % 5, self._written)))
+            self.world.run(1000 / rate)
+        return asked
+
     def proposers(self, count):
         """`count` boards that propose: the leader and a follower by turns."""
         followers = 0

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from raft.message import ACK, APPEND
+from raft.message import ACK, APPEND, BUSY, COMMITTED
 from tools.air import airtime_us
 from tools.bench.rig import Rig, spread
 from tools.sim import campaign
@@ -69,6 +69,30 @@ def latency(writes=200, boards=BOARDS):
             row.update({"%s_%s" % (where, name): ms for name, ms in spread(times_ms).items()})
         rows.append(row)
     return {"rows": rows}
+
+
+def throughput(offered=(25, 50, 100, 200, 400), seconds=5, boards=5):
+    """Writes committed a second against writes offered a second, by all boards alike: the share of
+    the channel that this takes, of the least lucky board in the luckiest one's writes (fairness),
+    what was refused as busy, and elections that the load caused."""
+    rows = []
+    for rate in offered:
+        rig = Rig(boards)
+        before_us, terms = rig.busy_us(), len(rig.world.checks.leaders)
+        asked = rig.flood(rate, seconds)
+        busy = (rig.busy_us() - before_us) / (seconds * 1e6)
+        done = [sum(a.code == COMMITTED for a in asked if a.board == me) for me in rig.world.boards]
+        rows.append(
+            {
+                "offered": rate,
+                "committed": round(sum(done) / seconds, 1),
+                "busy": sum(a.code == BUSY for a in asked),
+                "airtime_share": round(busy, 3),
+                "fairness": round(min(done) / max(done), 3) if max(done) else 0.0,
+                "elections": len(rig.world.checks.leaders) - terms,
+            }
+        )
+    return {"most_committed": max(row["committed"] for row in rows), "rows": rows}
 
 
 def _all_applied(rig, index):
