@@ -163,6 +163,14 @@ class Cradle:
         found = [b for b in self.boards.values() if b.driver and b.raft.role == LEADER]
         return max(found, key=lambda b: b.raft.term) if found else None
 
+    def remove(self, number):
+        """Order the leader to remove board `number`, and give it the time to."""
+        leader = self.leader()
+        leader.raft.now_ms = self.now_ms
+        order(leader.raft, number, REMOVED)
+        leader.driver.touched = True
+        self.run(300)
+
     def members(self):
         """What the leader's configuration says: {id: (incarnation, role)}"""
         return {m[0]: (m[1], m[2]) for m in self.leader().raft.configuration.members}
@@ -730,11 +738,7 @@ def test_a_board_that_was_removed_and_comes_back_stands_by():
     number = other_than(cradle)
     cradle[number].off()
     cradle.run(400)
-    leader = cradle.leader()
-    leader.raft.now_ms = cradle.now_ms
-    order(leader.raft, number, REMOVED)
-    leader.driver.touched = True
-    cradle.run(300)
+    cradle.remove(number)
     assert cradle.members()[number] == (1, REMOVED)
     cradle.boot(number)
     cradle.run(1500)
@@ -748,11 +752,7 @@ def test_a_removed_id_is_not_given_the_incarnation_that_it_had():
     number = other_than(cradle)
     cradle[number].wipe()
     cradle.run(400)
-    leader = cradle.leader()
-    leader.raft.now_ms = cradle.now_ms
-    order(leader.raft, number, REMOVED)
-    leader.driver.touched = True
-    cradle.run(300)
+    cradle.remove(number)
     cradle.boot(number)
     cradle.run(1000)
     assert cradle.members()[number][0] == 2 and cradle[number].raft.identity == identity(number, 2)

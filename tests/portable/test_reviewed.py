@@ -362,11 +362,7 @@ def test_two_boards_do_not_greet_each_other_for_ever():
     number = other_than(cradle)
     cradle[number].off()
     cradle.run(400)
-    leader = cradle.leader()
-    leader.raft.now_ms = cradle.now_ms
-    order(leader.raft, number, REMOVED)
-    leader.driver.touched = True
-    cradle.run(300)
+    cradle.remove(number)
     cradle.boot(number)
     cradle.run(3000)
     assert cradle.members()[number][1] != REMOVED, "it is in again"
@@ -464,10 +460,7 @@ def test_what_a_member_said_does_not_let_it_in_once_it_is_removed():
     greeting = cradle.hello(number, 1, BORN, 1000 + number, [leader.number], leader.number)
     cradle[number].off()
     cradle.run(400)
-    leader.raft.now_ms = cradle.now_ms
-    order(leader.raft, number, REMOVED)
-    leader.driver.touched = True
-    cradle.run(300)
+    cradle.remove(number)
     leader.radio.heard.append(greeting)
     cradle.run(100)
     assert cradle.members()[number] == (1, REMOVED)
