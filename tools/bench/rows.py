@@ -20,9 +20,7 @@ def airtime(writes=100, boards=BOARDS, losses=LOSSES):
     for count in boards:
         for loss in losses:
             rig = Rig(count, loss)
-            before_us, began_us = rig.busy_us(), rig.world.now_us
-            rig.world.run(_IDLE_MS)
-            idle = (rig.busy_us() - before_us) / (rig.world.now_us - began_us)
+            idle = _idle_share(rig, _IDLE_MS)
             floor_us = _floor_us(rig, count)
             before_us = rig.busy_us()
             for me in rig.proposers(writes):
@@ -138,7 +136,7 @@ def catch_up(distances=(10, 100, 1000), boards=7, repeats=3):
             times_s, used_ms, snapshots = [], [], 0
             for seed in range(1, repeats + 1):
                 rig = Rig(boards, seed=seed, snapshot_entries=256, keep_entries=128)
-                idle = _idle_share(rig)
+                idle = _idle_share(rig, 1000)
                 off = [me for me in rig.world.boards if not rig.leads(me)][:absent]
                 for me in off:
                     rig.world.crash(me)
@@ -165,9 +163,10 @@ def catch_up(distances=(10, 100, 1000), boards=7, repeats=3):
     return {"rows": rows}
 
 
-def _idle_share(rig):
+def _idle_share(rig, ms):
+    """Of the channel, while nobody writes for `ms`."""
     before_us, began_us = rig.busy_us(), rig.world.now_us
-    rig.world.run(1000)
+    rig.world.run(ms)
     return (rig.busy_us() - before_us) / (rig.world.now_us - began_us)
 
 

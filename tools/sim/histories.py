@@ -66,7 +66,7 @@ def _read(reading):
         kind="read",
         called_us=reading.at_us,
         returned_us=reading.answered_us,
-        value=values if values else {},
+        value=values,
         level=_LEVELS[reading.level],
         board=reading.board if stale else 0,
         boot=reading.boot if stale else 0,
