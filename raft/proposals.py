@@ -250,15 +250,27 @@ class Proposals:
         return self.raft.now_ms + self.raft.settings.proposal_ms
 
     def _take(self, proposal):
+        if self._found_applied(proposal):
+            return
         room = CAPACITY + (1 if self._is_opening() else 0)
         if len(self._proposals) >= room and not self._forget_one():
-            self._finish(proposal, UNKNOWN if proposal.times else BUSY)
+            self._finish(proposal, BUSY if self._is_new(proposal) else UNKNOWN)
             return
         self._proposals.append(proposal)
-        if self.raft.leader != NOBODY and not self._found_applied(proposal):
+        if self.raft.leader != NOBODY:
             self._hand_over(proposal)
         if proposal.state != _DONE:
             self._tell(proposal)
+
+    def _is_new(self, proposal):
+        """True if this board surely never handed it over: it would be found in its session. One
+        that is not open here may have been closed since."""
+        if proposal.times:
+            return False
+        if proposal.own or proposal.kind != SESSION_COMMAND:
+            return True
+        data = proposal.data
+        return self.raft.sessions.outcome(_u32(data, 0), _u32(data, 4))[0] != NO_SESSION
 
     def _forget_one(self):
         for proposal in self._proposals:

@@ -274,6 +274,45 @@ def test_a_no_to_a_later_command_is_none_to_an_earlier_one():
     assert not (last == (77, BUSY, 0) and table[1].machine.values[0] == 1), "a false no"
 
 
+def applied(table):
+    """(session, command): a PC's command that was applied through board 2."""
+    session = opened(table)
+    command = head(session, 1, 0) + add_command(0, 1)
+    table.members[2].proposals.on_forward(forward(77, command))
+    beat(table, 1, 4)
+    assert table[2].machine.values[0] == 1
+    return session, command
+
+
+def crowd(table):
+    """Board 2 has no room for one more proposal, and hears no leader."""
+    table.cut = {(a, b) for a in table.voters for b in table.voters}
+    for number in range(CAPACITY):
+        ask(table, 2, set_command(1, number))
+    outcomes(table, 2)
+
+
+def test_a_board_without_room_does_not_refuse_what_it_has_applied():
+    """Found by fuzz: seed 6454 with 5 boards ('exactly once', one run in 6,454). Board 3 told a PC
+    COMMITTED, the PC did not hear it and asked again, and the board, which had no room for one more
+    proposal, said BUSY before it looked whether the command was applied."""
+    table = led()
+    _, command = applied(table)
+    crowd(table)
+    table.members[2].proposals.on_forward(forward(77, command))
+    assert outcomes(table, 2)[-1][:2] == (77, COMMITTED)
+
+
+def test_a_board_without_room_is_sure_of_nothing_in_a_closed_session():
+    """The same, when the session that remembered it was closed in between."""
+    table = led()
+    session, command = applied(table)
+    close(table, session)
+    crowd(table)
+    table.members[2].proposals.on_forward(forward(77, command))
+    assert outcomes(table, 2)[-1][:2] == (77, UNKNOWN)
+
+
 # B. Leases.
 
 
