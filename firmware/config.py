@@ -24,9 +24,11 @@ _SETTINGS = (
     "promote_ms",
     "remove_ms",
     "gather_ms",
+    "slot_ms",
 )
 _KNOWN = (
     "role",
+    "broadcast",
     "id",
     "cluster",
     "key",
@@ -81,6 +83,9 @@ class Config:
         for name in _SETTINGS:
             if name in values:
                 settings[name] = _whole(values, name, 0, 1 << 29)
+        if values.get("broadcast", True) not in (True, False):
+            raise ConfigError("broadcast is true or false, not %r" % (values["broadcast"],))
+        settings["broadcast"] = values.get("broadcast", True)
         try:
             self.settings = Settings(**settings)
         except ValueError as error:

@@ -54,6 +54,7 @@ from raft.message import (
     const,
     identity,
 )
+from raft.overhearing import OVERHEARD
 from raft.proposals import Proposals
 from raft.reads import Reads
 from raft.wire import FRAME_MAX, FREE_IN_STATUS, Codec, WireError
@@ -278,10 +279,10 @@ class Driver:
                 self.birth.on_namesake(message)
             self.refused["own"] += 1
             return False
-        if message.dst != self.codec.src and message.dst != EVERYONE:
-            return False
-        self.raft.now_ms = now_ms
         kind = message.type
+        if message.dst != self.codec.src and message.dst != EVERYONE:
+            return self._overhear(message, now_ms)
+        self.raft.now_ms = now_ms
         if message.src == NOBODY or message.src >= FIRST_PC and kind not in _OF_PCS:
             self.refused["no board"] += 1
             return False
@@ -321,6 +322,15 @@ class Driver:
             if message.src == self.raft.leader:
                 self._leader_rssi = self.radio.rssi
         return True
+
+    def _overhear(self, message, now_ms):
+        """A frame for somebody else; True if it has changed anything here."""
+        raft = self.raft
+        if message.type not in OVERHEARD or message.src >= FIRST_PC or not self.birth.takes_part():
+            return False
+        commit_index = raft.commit_index
+        raft.receive(message, now_ms)
+        return raft.commit_index != commit_index
 
     def _is_fresh(self, message, now_ms):
         if self.freshness.accept(message):

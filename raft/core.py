@@ -14,7 +14,7 @@ Same state and same input give the same output: the only randomness is `random_b
 Everything enters by one door that compares terms once; the role changes only in `become_*`.
 """
 
-from raft import election, membership, replication, snapshot
+from raft import election, membership, overhearing, replication, snapshot
 from raft.log import Log
 from raft.message import (
     ACK,
@@ -23,6 +23,7 @@ from raft.message import (
     COMMAND,
     CONFIGURATION,
     COUNTER_LIMIT,
+    EVERYONE,
     FOLLOWER,
     LEADER,
     LEND,
@@ -38,7 +39,9 @@ from raft.message import (
     identity,
 )
 from raft.outbox import Outbox
+from raft.overhearing import Heard
 from raft.sessions import Sessions
+from raft.turns import Turns
 
 _SENT_KEPT = const(32)  # more than leave within a lease, heartbeats and bursts
 _LEAP = const(65536)  # elections that a board may have missed; of more it must hear again and again
@@ -110,6 +113,8 @@ class Raft:
         self.stranger = NOBODY  # id of a board that is no member, and answers us
         self._sent_seq = [0] * _SENT_KEPT  # the AppendEntries that left last, and when
         self._sent_ms = [0] * _SENT_KEPT
+        self.turns = Turns()
+        self.heard = Heard()
         # Follower: the snapshot that a leader is sending us, or None.
         self.incoming = None
 
@@ -176,6 +181,14 @@ class Raft:
             if self.role == LEADER:
                 self.stranger = message.src
             return True
+        if message.dst not in (self.me, EVERYONE):
+            if not self.settings.broadcast:
+                pass
+            elif message.type == ACK:
+                overhearing.on_ack(self, message)
+            elif message.type == VOTE:
+                overhearing.on_vote(self, message)
+            return True
         if message.type == VOTE_REQUEST and election.is_bound(self, message.flags):
             # Not even its term counts: else a board that hears no leader would depose the one that
             # all others hear (thesis 4.2.3).
@@ -205,6 +218,7 @@ class Raft:
         if self.role == LEADER:
             replication.lead(self)
         else:
+            overhearing.answer_if_due(self)
             election.campaign_if_due(self)
 
     def deadline_ms(self):
@@ -212,7 +226,8 @@ class Raft:
         if self.role == LEADER:
             return self.heartbeat_at_ms
         if self.role == FOLLOWER:
-            return self.election_at_ms
+            due_ms = self.heard.due_ms
+            return self.election_at_ms if due_ms is None else min(due_ms, self.election_at_ms)
         return min(self.election_at_ms, self.heartbeat_at_ms)
 
     def is_me(self, message):
@@ -317,6 +332,8 @@ class Raft:
         self.durable_index = self.log.last_index
         if self.role == LEADER:
             replication.advance_commit(self)
+        else:
+            overhearing.advance_commit(self)
 
     def apply_committed(self, applied):
         """Apply what is committed, in order (§5.3); `applied(index, entry, result)` hears of each.
@@ -340,11 +357,13 @@ class Raft:
             self.term = term
             self.vote = NOBODY
             self.unsaved = True
+            self.heard.forget()
         if self.role == LEADER:
             # A leader had no election timer running.
             election.reset_timer(self)
         self.role = FOLLOWER
         self.leader = leader
+        self.heard.drop_ack()
         self.granted.clear()
         self.followers.clear()
         self.transfer_to = NOBODY
@@ -353,6 +372,7 @@ class Raft:
         """Ask first whether others would vote for us, in no new term (thesis 9.6)."""
         assert self.role != LEADER
         self.role = PRE_CANDIDATE
+        self.heard.drop_ack()
         self.leader = NOBODY
         self.granted.clear()
         self.granted.append(self.identity)
@@ -364,6 +384,7 @@ class Raft:
         self.role = CANDIDATE
         self.leader = NOBODY
         self.term += 1
+        self.heard.forget()
         self.vote = self.identity
         self.unsaved = True
         self.granted.clear()
@@ -381,7 +402,7 @@ class Raft:
         self.lease_is_void = False
         self.stranger = NOBODY
         self.sent_index = self.log.last_index
-        self.first_seq = self.append_seq
+        self.first_seq = self.turns.confirm_seq = self.append_seq
         membership.take_effect(self, self.configuration_index, self.configuration)
         if self.configuration_index:
             self.append_own(NOOP, b"")

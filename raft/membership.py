@@ -40,11 +40,12 @@ class NotNow(Exception):
 
 
 class Configuration:
-    """Immutable. `members`: (id, incarnation, role, chip), ids ascending; `voters` and `learners`:
-    the identities of those; `majority`: how many voters are one."""
+    """Immutable. `members`: (id, incarnation, role, chip), ids ascending; `identities`: theirs, in
+    that order; `voters` and `learners`: those of them; `majority`: how many voters are one."""
 
     def __init__(self, members=()):
         self.members = tuple(sorted(members))
+        self.identities = tuple([identity(m[0], m[1]) for m in self.members])
         self.voters = tuple([identity(m[0], m[1]) for m in self.members if m[2] == VOTER])
         self.learners = tuple([identity(m[0], m[1]) for m in self.members if m[2] == LEARNER])
         self.majority = len(self.voters) // 2 + 1
@@ -52,6 +53,10 @@ class Configuration:
     def holds(self, who):
         """True if identity `who` is a voter or a learner."""
         return who in self.voters or who in self.learners
+
+    def place(self, who):
+        """Where identity `who`, a voter or learner, stands in `members`; None if it is neither."""
+        return self.identities.index(who) if self.holds(who) else None
 
     def find(self, member):
         """(incarnation, role, chip) that id `member` had last; (0, REMOVED, 0): never any."""

@@ -183,11 +183,13 @@ class Message:
         self.commit_index = 0
         self.durable_index = 0
         self.promise_ms = 0
+        self.asked = 0
         self.heard_epoch = 0
         self.heard_seq = 0
         self.flags = 0
         self.index = 0
         self.entry_term = 0
+        self.overheard = 0
         self.applied_index = 0
         self.digest = 0
         self.heap = 0

@@ -30,6 +30,7 @@ from raft.message import (
     UNKNOWN,
     const,
 )
+from raft.overhearing import likely_leader
 from raft.sessions import (
     CLIENT_SIZE,
     HEAD_SIZE,
@@ -132,6 +133,7 @@ class Proposals:
         self._request = 0
         # Our own session: its id (0: none yet), and the number of its last command.
         self._session = 0
+        self._seen_index = 0  # up to here the log was searched for what we handed over
         self._closed = 0  # the id of the last one that made room for others
         self._sequence = 0
         self._opening = None  # the proposal that opens it
@@ -173,8 +175,10 @@ class Proposals:
             # No chains: a board forwards to the leader of one term, not to one that guesses. Who is
             # not it stays silent; the board will ask the next.
             if self.raft.role == LEADER and self.raft.term == message.term:
+                last_index = self.raft.log.last_index
                 code, index = self._append_once(kind, data)
-                if code:
+                # What is new in the log says so itself.
+                if code and index <= last_index:
                     self.send_outcome(asker, code, index, self.raft.term if index else 0)
             return
         for proposal in self._proposals:
@@ -203,9 +207,7 @@ class Proposals:
             return
         if message.index:
             # In its log, or applied there already: here it is to be applied, too.
-            proposal.index = message.index
-            proposal.term = message.entry_term
-            proposal.due_ms = self.raft.now_ms + RESEND_APPENDED_MS
+            self._note_appended(proposal, message.index, message.entry_term)
             if message.code == ACCEPTED:
                 self._tell(proposal)
         elif message.code >= REJECTED:
@@ -226,6 +228,7 @@ class Proposals:
     def tick(self):
         """Do what is due at `raft.now_ms`."""
         raft = self.raft
+        self._look_for_appended()
         for proposal in self._proposals:
             if proposal.state == _DONE:
                 continue
@@ -233,10 +236,31 @@ class Proposals:
                 continue
             if raft.now_ms >= proposal.deadline_ms:
                 self._finish(proposal, UNKNOWN if proposal.times else NO_LEADER)
-            elif raft.leader != NOBODY:
-                leads_anew = (raft.leader, raft.term) != (proposal.leader, proposal.leader_term)
+            elif likely_leader(raft) != NOBODY:
+                leader = likely_leader(raft)
+                leads_anew = (leader, raft.term) != (proposal.leader, proposal.leader_term)
                 if leads_anew or raft.now_ms >= proposal.due_ms:
                     self._hand_over(proposal)
+
+    def _look_for_appended(self):
+        """The leader's answer to what it took is the entry itself."""
+        log = self.raft.log
+        seen_index = max(min(self._seen_index, log.last_index), self.raft.applied_index)
+        self._seen_index = log.last_index
+        waiting = [p for p in self._proposals if p.state == _HANDED_OVER and not p.index]
+        if not waiting or self.raft.role == LEADER:
+            return
+        for index in range(seen_index + 1, log.last_index + 1):
+            term, kind, data = log.entry(index)
+            for proposal in waiting:
+                if proposal.kind == kind and _key(kind, proposal.data) == _key(kind, data):
+                    self._note_appended(proposal, index, term)
+                    self._tell(proposal)
+
+    def _note_appended(self, proposal, index, term):
+        proposal.index = index
+        proposal.term = term
+        proposal.due_ms = self.raft.now_ms + RESEND_APPENDED_MS
 
     def resend_to(self, leader):
         """`leader` has just learned that we are fresh: what waits for it goes out at once."""
@@ -257,7 +281,7 @@ class Proposals:
             self._finish(proposal, BUSY if self._is_new(proposal) else UNKNOWN)
             return
         self._proposals.append(proposal)
-        if self.raft.leader != NOBODY:
+        if likely_leader(self.raft) != NOBODY:
             self._hand_over(proposal)
         if proposal.state != _DONE:
             self._tell(proposal)
@@ -324,8 +348,9 @@ class Proposals:
         raft = self.raft
         proposal.state = _HANDED_OVER
         proposal.due_ms = raft.now_ms + (RESEND_MS << min(proposal.copies, _DOUBLED_MAX))
-        if (proposal.leader, proposal.leader_term) != (raft.leader, raft.term):
-            proposal.leader = raft.leader
+        leader = likely_leader(raft)
+        if (proposal.leader, proposal.leader_term) != (leader, raft.term):
+            proposal.leader = leader
             proposal.leader_term = raft.term
             proposal.times += 1
             self._request += 1

@@ -12,6 +12,7 @@ until it has applied so far. A read changes nothing, so all of it may be repeate
 With a lease the leader need not ask: a majority has promised to elect nobody for a while (rule 5).
 """
 
+from raft import turns
 from raft.message import (
     BUSY,
     COMMITTED,
@@ -128,7 +129,7 @@ class Reads:
                 read.state = _WAITING
             else:
                 self._ask_leader(read)
-        if read.state == _CONFIRMING and self._still_leads(read):
+        if read.state == _CONFIRMING and turns.is_confirmed(raft, read.after_seq):
             read.state = _CONFIRMED
         if read.state == _CONFIRMED and read.asker is not None:
             self._answer(read)
@@ -153,15 +154,7 @@ class Reads:
         if read.level == LEASE and raft.lease_holds():
             read.state = _CONFIRMED
             return
-        raft.heartbeat_at_ms = raft.now_ms
-
-    def _still_leads(self, read):
-        raft = self.raft
-        heard = 0
-        for who in raft.configuration.voters:
-            if who == raft.identity or raft.followers[who].heard_seq > read.after_seq:
-                heard += 1
-        return heard >= raft.majority()
+        turns.want_confirmation(raft)
 
     def _ask_leader(self, read):
         raft = self.raft

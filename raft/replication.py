@@ -5,7 +5,7 @@ advances on send. It goes back for nobody: a follower that lacks the entry befor
 (an ack without SUCCESS), and gets what it misses in frames of its own.
 """
 
-from raft import membership, snapshot
+from raft import membership, overhearing, snapshot, turns
 from raft.election import reset_timer
 from raft.message import (
     ACK,
@@ -29,10 +29,12 @@ class Follower:
 
     def __init__(self, now_ms):
         self.match_index = 0
-        self.heard_ms = now_ms  # last ack of this term
+        self.heard_ms = now_ms  # when the last one left that it has answered in this term
         self.heard_seq = 0  # the newest of our AppendEntries that it has answered in it
         self.promised_seq = 0  # ...whose promise it has given...
         self.promised_ms = 0  # ...and when that one left
+        self.owes = False  # it was asked for an ack, and has not answered...
+        self.asked_ms = 0  # ...since then
         self.caught_up_ms = None  # since when it lags but a little
         self.behind = False  # gets frames of its own until it has caught up with the broadcast
         self.repair_at_ms = 0  # not before: a repair is on its way...
@@ -62,11 +64,7 @@ def lead(raft):
 
 def _hears_majority(raft):
     """True if a majority, the leader included, was heard within an election timeout."""
-    heard = 0
-    for who in raft.configuration.voters:
-        if who == raft.identity or raft.lately_heard(who):
-            heard += 1
-    return heard >= raft.majority()
+    return turns.count(raft, raft.lately_heard) >= raft.majority()
 
 
 def _hand_over(raft):
@@ -83,22 +81,28 @@ def speak(raft):
     # `propose` bounds what may wait for a majority. What a leader inherited may be more, with a
     # commit index of 0 after a power cycle: its no-op must go out all the same.
     limit = raft.log.last_index
+    is_new = raft.sent_index < limit
     while True:
-        raft.sent_index = _send_append(raft, EVERYONE, raft.sent_index, limit)
+        message = _append_to(raft, EVERYONE)
+        raft.sent_index = _fill(raft, message, raft.sent_index, limit)
         if raft.sent_index >= limit:
+            message.asked = turns.whom_to_ask(raft, limit, is_new)
             return
 
 
-def _send_append(raft, dst, prev_index, limit):
-    """One AppendEntries with the entries behind `prev_index` that fit; return the last one's index.
-
-    It may leave before our own write of these entries (thesis 10.2.1).
-    """
-    message = raft.outbox.early(APPEND, dst, raft.term)
+def _append_to(raft, dst):
+    """A new AppendEntries. It leaves after our own write, and says so: then fewer acks make a
+    majority for those who overhear them. Where nobody does, it leaves early (thesis 10.2.1)."""
+    if raft.settings.broadcast:
+        message = raft.outbox.late(APPEND, dst, raft.term)
+        message.durable_index = raft.log.last_index
+    else:
+        message = raft.outbox.early(APPEND, dst, raft.term)
+        message.durable_index = raft.durable_index
     message.commit_index = raft.commit_index
-    message.durable_index = raft.durable_index
     message.promise_ms = raft.settings.promise_ms
-    return _fill(raft, message, prev_index, limit)
+    message.asked = 0
+    return message
 
 
 def _fill(raft, message, prev_index, limit):
@@ -121,7 +125,7 @@ def _fill(raft, message, prev_index, limit):
 
 def on_ack(raft, message):
     """AppendEntries RPC, answer. Acks come late, twice and out of order; none may do harm."""
-    if message.term != raft.term or message.dst != raft.me:
+    if message.term != raft.term:
         return
     if raft.role != LEADER:
         if not message.flags & SUCCESS:
@@ -130,15 +134,21 @@ def on_ack(raft, message):
     follower = raft.followers[message.sender]
     if message.heard_epoch == raft.epoch and message.heard_seq > follower.heard_seq:
         # Only the answer to something newer shows that it hears us still: acks can be played back.
-        if not raft.lately_heard(message.sender):
+        if raft.now_ms - follower.heard_ms > 2 * raft.settings.election_max_ms:
             follower.caught_up_ms = None
+        follower.owes = False
         follower.heard_seq = message.heard_seq
-        follower.heard_ms = raft.now_ms
         sent_ms = raft.sent_at_ms(message.heard_seq)
-        if message.flags & PROMISED and sent_ms is not None:
-            follower.promised_seq = message.heard_seq
-            follower.promised_ms = sent_ms
+        if sent_ms is not None:
+            # It was there when that one came: the ack itself may have waited here for long.
+            follower.heard_ms = max(follower.heard_ms, sent_ms)
+            if message.flags & PROMISED:
+                follower.promised_seq = message.heard_seq
+                follower.promised_ms = sent_ms
     if message.flags & SUCCESS:
+        _note_overheard(raft, message)
+        if raft.role != LEADER:
+            return  # its own removal is committed
         if follower.match_index < message.index <= raft.log.last_index:
             follower.match_index = message.index
             follower.repair_at_ms = raft.now_ms
@@ -168,6 +178,20 @@ def on_ack(raft, message):
         _repair(raft, message.src, follower, follower.match_index)
 
 
+def _note_overheard(raft, message):
+    """An ack that did not reach us may have reached another board, which passes it on: it counts
+    for the commit index, and not as heard (rule 1, rule 5)."""
+    if not message.overheard or not raft.configuration_index <= message.index:
+        return
+    if message.index > raft.log.last_index:
+        return
+    for place, who in enumerate(raft.configuration.identities):
+        if message.overheard >> place & 1 and who in raft.followers:
+            follower = raft.followers[who]
+            follower.match_index = max(follower.match_index, message.index)
+    advance_commit(raft)
+
+
 def on_snapshot_ack(raft, message):
     """InstallSnapshot RPC, answer: once it has all of it, the log goes on behind it."""
     follower = snapshot.on_snapshot_ack(raft, message)
@@ -190,7 +214,7 @@ def _repair(raft, dst, follower, prev_index):
     else:
         follower.snapshot = None
         follower.repair_at_ms = raft.now_ms + raft.settings.heartbeat_ms // 2
-        _send_append(raft, dst, prev_index, raft.log.last_index)
+        _fill(raft, _append_to(raft, dst), prev_index, raft.log.last_index)
 
 
 def advance_commit(raft):
@@ -204,8 +228,9 @@ def advance_commit(raft):
     index = matched[len(matched) - raft.majority()]
     if index > raft.commit_index and raft.log.term_at(index) == raft.term:
         raft.commit_index = index
-        # Followers wait for this news to answer their clients.
-        raft.heartbeat_at_ms = raft.now_ms
+        if not raft.settings.broadcast:
+            # Followers wait for this news to answer their clients; else they have overheard it.
+            raft.heartbeat_at_ms = raft.now_ms
         _step_down_if_removed(raft)
 
 
@@ -263,7 +288,7 @@ def on_append(raft, message):
     """AppendEntries RPC, receiver (Figure 2)."""
     if message.term < raft.term:
         # 1. Reply false, with our term, so that an old leader steps down (§5.1).
-        _answer(raft, message, 0, 0, 0)
+        _refuse(raft, message)
         return
     assert raft.role != LEADER, "two leaders in term %d" % raft.term
     if raft.role != FOLLOWER or raft.leader != message.src:
@@ -274,25 +299,27 @@ def on_append(raft, message):
         # After a reboot no more than that is kept: nothing longer is promised (rule 5).
         raft.promised_until_ms = max(raft.promised_until_ms, raft.now_ms + message.promise_ms)
     reset_timer(raft)
+    overhearing.note_append(raft, message)
     index = message.prev_index
     skip = raft.log.base_index - index
     if skip > 0:
         # What our snapshot holds is committed: it cannot conflict, and is not to be deleted
         # (openraft #511). What is left of the frame follows the snapshot.
         if skip > len(message.entries):
-            _answer(raft, message, SUCCESS, index + len(message.entries), 0)
+            overhearing.agree(raft, message, index + len(message.entries), False)
             return
         del message.entries[:skip]
         index += skip
     elif raft.log.term_at(index) != message.prev_term:
         # 2. Our log does not hold the entry before (§5.3): say where it may still agree.
         agreed = raft.log.last_index_not_above(message.prev_index, message.prev_term)
-        _answer(raft, message, 0, agreed, raft.log.term_at(agreed))
+        overhearing.report_gap(raft, message, agreed, raft.log.term_at(agreed))
         return
+    had_index = raft.heard.agreed_index
     index = _take_over(raft, index, message.entries)
     # 5. Commit only as far as this frame has proven the logs equal (§5.3).
     raft.commit_index = max(raft.commit_index, min(message.commit_index, index))
-    _answer(raft, message, SUCCESS, index, 0)
+    overhearing.agree(raft, message, index, index > had_index and len(message.entries) > 0)
 
 
 def _take_over(raft, index, entries):
@@ -307,6 +334,7 @@ def _take_over(raft, index, entries):
             assert index > raft.commit_index, "a committed entry would be replaced"
             raft.log.truncate(index)
             raft.durable_index = min(raft.durable_index, index - 1)
+            raft.heard.agreed_index = min(raft.heard.agreed_index, index - 1)
             term = None
             changed = True
         if term is None:
@@ -334,15 +362,11 @@ def _has_room(raft, entry):
     )
 
 
-def _answer(raft, message, flags, index, entry_term):
-    if message.term == raft.term and message.promise_ms <= raft.settings.promise_ms:
-        flags |= PROMISED
+def _refuse(raft, message):
     answer = raft.outbox.late(ACK, message.src, raft.term)
     answer.heard_epoch = message.epoch
     answer.heard_seq = message.seq
-    answer.flags = flags
-    answer.index = index
-    answer.entry_term = entry_term
+    answer.flags = answer.index = answer.entry_term = answer.overheard = 0
 
 
 # Without a leader.
@@ -388,6 +412,6 @@ def on_lend(raft, message):
     if agreed >= log.base_index:
         answer = raft.outbox.late(ACK, message.src, raft.term)
         # It names no AppendEntries: should the lender lead one day, it must not count as heard.
-        answer.heard_epoch = answer.heard_seq = answer.flags = 0
+        answer.heard_epoch = answer.heard_seq = answer.flags = answer.overheard = 0
         answer.index = agreed
         answer.entry_term = log.term_at(agreed)

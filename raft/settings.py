@@ -10,7 +10,9 @@ class Settings:
     little. `drift_percent`: how far two boards' clocks may run apart; `planned_voters`: odd;
     `promote_ms`: a learner that was caught up so long may vote; `remove_ms`: a voter that was
     silent so long makes room for one; `gather_ms`: a new cluster waits at most so long for all of
-    its first boards.
+    its first boards. `broadcast`: one frame for all, acks by turns and overheard; else the Raft of
+    the paper, a frame for each. `slot_ms`: how long the next board in turn waits with its ack, an
+    ack's airtime and the handling of one.
 
     `promise_ms`, the longest that a voter may promise to withhold votes (thesis 4.2.3, 6.4.1) and
     so the time after a reboot in which it grants none, is `election_min_ms`. A lease on such a
@@ -38,6 +40,8 @@ class Settings:
         promote_ms=60_000,
         remove_ms=600_000,
         gather_ms=10_000,
+        broadcast=True,
+        slot_ms=3,
     ):
         if not 0 < election_min_ms < election_max_ms <= 60000:
             raise ValueError(
@@ -73,6 +77,10 @@ class Settings:
         self.promote_ms = promote_ms
         self.remove_ms = remove_ms
         self.gather_ms = gather_ms
+        if not 1 <= slot_ms < heartbeat_ms:
+            raise ValueError("slot_ms must be at least 1, and shorter than heartbeat_ms")
+        self.broadcast = bool(broadcast)
+        self.slot_ms = slot_ms
         self.window = window
         self.log_bytes = log_bytes
         self.log_bytes_max = 2 * log_bytes

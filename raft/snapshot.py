@@ -216,6 +216,7 @@ def _install(raft, incoming):
         # 7. Discard the entire log.
         raft.log.restart(incoming.index, incoming.term)
     raft.durable_index = max(incoming.index, min(raft.durable_index, raft.log.last_index))
+    raft.heard.agreed_index = min(raft.heard.agreed_index, raft.log.last_index)
     raft.log.unstable_index = max(raft.log.unstable_index, incoming.index + 1)
     raft.commit_index = raft.applied_index = incoming.index
     raft.find_configuration()

@@ -77,6 +77,7 @@ FIELDS = {
         ("commit_index", "I", "leader's commit index"),
         ("durable_index", "I", "up to here the leader's own flash holds its log"),
         ("promise_ms", "H", "lease promise asked for, ms (0: none)"),
+        ("asked", "I", "bits: who is to answer, by place in the configuration"),
     ),
     ACK: (
         ("heard_epoch", "I", "epoch of the AppendEntries that is answered"),
@@ -84,6 +85,7 @@ FIELDS = {
         ("flags", "B", "1: success, 2: the promise asked for is given"),
         ("index", "I", "success: durable match index; else: highest index that may match"),
         ("entry_term", "I", "else: term at that index"),
+        ("overheard", "I", "bits: whose acks for that index or more src has heard"),
         ("applied_index", "I", "telemetry: last applied index"),
         ("digest", "I", "telemetry: state machine digest at the applied index"),
         ("heap", "H", "telemetry: free heap, units of 64 bytes"),

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from raft import core, election, replication
+from raft import core, election, overhearing, replication
 from raft.message import FOLLOWER, LEADER, NOBODY, VOTE_REQUEST
 from raft.replication import Follower
 from tools import cli
@@ -108,14 +108,14 @@ def test_caught_voting_twice(monkeypatch):
 def test_caught_an_ack_that_leaves_before_the_write(monkeypatch):
     """The power goes in between, and the leader counts on what is nowhere."""
 
-    def answer(raft, message, flags, index, entry_term):
+    def answer_if_due(raft):
         late = raft.outbox.late
         raft.outbox.late = raft.outbox.early
-        original(raft, message, flags, index, entry_term)
+        original(raft)
         raft.outbox.late = late
 
-    original = replication._answer
-    monkeypatch.setattr(replication, "_answer", answer)
+    original = overhearing.answer_if_due
+    monkeypatch.setattr(overhearing, "answer_if_due", answer_if_due)
     caught("durability", {"timeout": 1, "crash": 1})
 
 

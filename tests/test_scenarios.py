@@ -100,7 +100,7 @@ def test_frames_are_dropped_held_and_counted():
     assert play("boards 3\nhold Vote * -> 1\ntimeout 1\nrun 400ms")[0].startswith("1 stands")
     lines = play("boards 3\nelect 1\nuntil equal\nforget\nrun 50ms\nframes Heartbeat Ack")
     assert lines[1] == "1 -> all  term 1  Heartbeat behind 1 of term 1, commit 1"
-    assert lines[2].startswith("2 -> 1  term 1  Ack 1")
+    assert lines[2].startswith("3 -> 1  term 1  Ack 1")
     assert play("boards 3\nelect 1\nframes RequestPreVote")[1].endswith("  (4 times)")
 
 

@@ -19,6 +19,7 @@ from raft.message import (
     Message,
     identity,
 )
+from raft.overhearing import OVERHEARD
 from raft.proposals import Proposals
 from raft.reads import Reads
 from raft.settings import Settings
@@ -77,10 +78,12 @@ class Member:
 
 
 class Table:
-    """Cores 1..n. `frames` holds (src, dst, bytes) on their way, oldest first."""
+    """Cores 1..n, that speak the Raft of the paper or, with `broadcast`, ours. `frames` holds (src,
+    dst, bytes) on their way, oldest first."""
 
-    def __init__(self, n=3, settings=None):
-        self.settings = settings
+    def __init__(self, n=3, settings=None, broadcast=False):
+        self.settings = settings or Settings()
+        self.settings.broadcast = broadcast
         self.voters = list(range(1, n + 1))
         self.now_ms = 0
         self.members = {}
@@ -128,7 +131,10 @@ class Table:
             self[src].append_left(self.members[src].codec.seq + 1)
         frame = bytes(buf[: self.members[src].codec.encode(message, buf)])
         for dst in self.voters:
-            if dst != src and message.dst in (dst, EVERYONE) and (src, dst) not in self.cut:
+            if dst == src or (src, dst) in self.cut:
+                continue
+            overhears = self.settings.broadcast and message.type in OVERHEARD
+            if message.dst in (dst, EVERYONE) or overhears:
                 self.frames.append((src, dst, frame))
 
     def hand(self, dst, frame):

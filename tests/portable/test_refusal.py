@@ -6,6 +6,7 @@ from raft.message import (
     ACK,
     APPEND,
     COMMAND,
+    EVERYONE,
     FOLLOWER,
     LEADER,
     NOOP,
@@ -23,7 +24,7 @@ def told(kind, term, src=3, **fields):
     message.type, message.src, message.dst, message.incarnation, message.term = (
         kind,
         src,
-        2,
+        EVERYONE,
         1,
         term,
     )

@@ -36,12 +36,13 @@ from raft.settings import Settings
 BOARDS = (1, 2, 3)
 FRAMES_MAX = 4  # on their way at a time: what is more is lost, the oldest first
 _ROUNDS = 4
+_ALL = (1 << len(BOARDS)) - 1
 _LONG = 1_000_000
 
 # The fields that a core reads of each type of frame, but for those that only time gives a meaning.
 _FIELDS = {
     APPEND: ("prev_index", "prev_term", "commit_index", "durable_index"),
-    ACK: ("flags", "index", "entry_term"),
+    ACK: ("dst", "flags", "index", "entry_term", "overheard"),
     VOTE_REQUEST: ("last_index", "last_term", "flags"),
     VOTE: ("flags",),
     TIMEOUT_NOW: (),
@@ -52,7 +53,7 @@ _WITH_ENTRIES = (APPEND, LEND)
 # How a core is packed: attributes as they are; the rest in `pack`; and those that are the same in
 # every state, or times. A test holds this against the core, so that nothing is forgotten.
 PLAIN = ("term", "vote", "role", "leader", "commit_index", "sent_index", "transfer_to")
-PACKED = PLAIN + ("log", "granted", "followers")
+PACKED = PLAIN + ("log", "granted", "followers", "heard")
 FOLLOWS = (  # from what is packed, between two steps
     "applied_index",
     "configuration",
@@ -77,6 +78,7 @@ CONSTANT = (
     "sessions",
     "settings",
     "stranger",
+    "turns",
     "_sent_ms",
     "_sent_seq",
 )
@@ -93,8 +95,10 @@ TIMES = (
 )
 FOLLOWER_PACKED = ("match_index", "behind", "repair_index", "joins_at")
 FOLLOWER_REST = (
+    "asked_ms",
     "heard_ms",
     "heard_seq",
+    "owes",
     "promised_seq",
     "promised_ms",
     "caught_up_ms",
@@ -227,10 +231,12 @@ class Model:
         message.type, message.src, message.term, values, entries = frame
         # A repair names its addressee, a broadcast does not: the core makes no difference.
         message.dst = EVERYONE if message.type in (APPEND, VOTE_REQUEST) else core.me
+        message.heard_seq = 1  # of an AppendEntries in this term
         message.incarnation = message.dst_incarnation = 1
         for name, value in zip(_FIELDS[message.type], values, strict=True):
             setattr(message, name, value)
         message.promise_ms = 0
+        message.asked = _ALL  # whose ack is not asked for, it may be lost on its way
         message.entries = list(entries)
         if message.type == VOTE_REQUEST:
             core.heard_leader_ms = -_LONG
@@ -258,6 +264,8 @@ class Model:
         """As firmware.driver does them; notes where the power could go in between."""
         outbox = core.outbox
         for _ in range(_ROUNDS):
+            if core.heard.due_ms is not None:
+                core.heard.due_ms = 0  # its turn comes at once: the frame may come late
             core.tick(0)
             outbox.drain_early(self._send(core))
             if core.unsaved:
@@ -275,8 +283,9 @@ class Model:
             values = tuple(getattr(message, name) for name in _FIELDS[message.type])
             entries = tuple(message.entries) if message.type in _WITH_ENTRIES else ()
             frame = (message.type, core.me, message.term, values, entries)
+            overheard = message.type == ACK
             for dst in BOARDS:
-                if dst != core.me and message.dst in (dst, EVERYONE):
+                if dst != core.me and (overheard or message.dst in (dst, EVERYONE)):
                     self._sent.append((dst, frame))
 
         return send
@@ -314,7 +323,11 @@ def pack(core):
         for who, f in sorted(core.followers.items())
     )
     plain = (core.term, core.vote, core.role, core.leader, core.commit_index, core.sent_index)
-    return plain + (core.transfer_to, tuple(core.log._entries), tuple(core.granted), followers)
+    heard = core.heard
+    evidence = (heard.agreed_index, heard.leader, heard.leader_durable, heard.leader_commit)
+    evidence += (tuple(sorted(heard.acks.items())),)
+    entries = tuple(core.log._entries)
+    return plain + (core.transfer_to, entries, tuple(core.granted), followers, evidence)
 
 
 def unpack(core, packed, durable):
@@ -342,13 +355,18 @@ def unpack(core, packed, durable):
         follower.joins_at = joins_at
         follower.heard_ms = 0
         follower.repair_at_ms = -1
+    heard = core.heard
+    heard.forget()
+    heard.agreed_index, heard.leader, heard.leader_durable, heard.leader_commit = packed[10][:4]
+    heard.acks.update(packed[10][4])
     core.configuration_index = 1 if entries else 0
     core.now_ms = 0
     core.heard_leader_ms = core.promised_until_ms = core.silent_until_ms = -_LONG
     core.election_at_ms = core.heartbeat_at_ms = core.transfer_until_ms = _LONG
 
 
-_BLANK = (0, NOBODY, FOLLOWER, NOBODY, 0, 0, NOBODY, (), (), ())
+_NOTHING_HEARD = (0, NOBODY, 0, 0, ())
+_BLANK = (0, NOBODY, FOLLOWER, NOBODY, 0, 0, NOBODY, (), (), (), _NOTHING_HEARD)
 _BLANK_BOARD = (_BLANK, (0, NOBODY, ()))
 
 

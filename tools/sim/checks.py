@@ -294,11 +294,15 @@ class Checks:
         if raft.commit_index > log.last_index:
             what = "board %d commits up to %d, its log ends at %d"
             self._broken("state machine safety", what, board.id, raft.commit_index, log.last_index)
-        if log.base_index > len(seen.entries):
-            # A lone voter may append, commit and compact in one step.
+        if log.base_index > seen.commit_index:
+            # It may append, even what takes the place of other entries, commit and compact in one
+            # step: a lone voter, or one that has overheard enough before.
             for index, entry in board.durable.fresh:
-                if index == len(seen.entries) + 1:
-                    seen.entries.append(entry)
+                if seen.commit_index < index <= log.base_index:
+                    if seen.entries[index - 1 : index] != [entry]:
+                        del seen.entries[index - 1 :]
+                    if index == len(seen.entries) + 1:
+                        seen.entries.append(entry)
         self._compacted(board, log, seen)
         leads = raft.role == LEADER
         self._append_only(board, raft, seen, leads and seen.leads and raft.term == seen.term)
