@@ -24,7 +24,7 @@ def votes_for_any_log(monkeypatch):
 
 
 def first_broken():
-    """(seed, property): the first run that shows what was planted, and is the same told by lines."""
+    """(seed, property): the first run that shows what was planted, also when told by lines."""
     for seed in range(5, 60):
         result = campaign.run(seed, BOARDS, SECONDS)
         if not result["ok"]:
