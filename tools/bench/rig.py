@@ -6,23 +6,24 @@ from statistics import median, quantiles
 
 from raft.intlist import set_command
 from raft.message import COMMITTED, LEADER
+from tools.sim.chip import SPINS, Chip
 from tools.sim.world import World
 
-FLASH_MS = 1.0  # of one write to erased NOR flash, record and end mark
 _RADIUS_M = 5.0  # all hear each other well
 _LIMIT_MS = 20_000
 
 
 class Rig:
-    """`boards` boards, `loss` (0..1) of each frame at each receiver; the world's own checks run."""
+    """`boards` boards, `loss` (0..1) of each frame at each receiver, `loop` of all boards; the
+    world's own checks run."""
 
-    def __init__(self, boards, loss=0.0, seed=1, **settings):
-        self.world = world = World(seed, boards, boot_spread_ms=0, settings=settings)
+    def __init__(self, boards, loss=0.0, seed=1, loop=SPINS, **settings):
+        chip = Chip(loop)
+        self.world = world = World(seed, boards, boot_spread_ms=0, settings=settings, chip=chip)
         world.air.use("radio", shadowing_db=0.0, fading_m=0, burst_loss=0.0)
         for me in world.boards:
             angle = 2 * pi * me / boards
             world.place(me, round(_RADIUS_M * cos(angle), 1), round(_RADIUS_M * sin(angle), 1))
-            world.slow(me, FLASH_MS)
         if loss:
             world.lose(loss)
         self._written = 0

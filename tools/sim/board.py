@@ -25,6 +25,9 @@ _NAMES = {
 }
 
 
+_WITH_ENTRIES = [kind for kind, tail in TAILS.items() if tail == ENTRIES]
+
+
 class PowerCut(Exception):
     """The power goes in the middle of a flash write; raised through the driver, which ends."""
 
@@ -59,16 +62,18 @@ class Store:
         """...which it does at once or, if the power goes, not at all."""
         self._cut_if_told(0)
         self._image[:] = self._pending
+        size = len(self._pending)
         self._pending = bytearray()
-        self._take_time()
+        self._take_time(size)
 
     def sync(self):
         # NOR keeps what was programmed before the power went; littlefs all or nothing.
         board = self._board
         self._cut_if_told(board.tears and len(self._pending))
         self._image += self._pending
+        size = len(self._pending)
         self._pending = bytearray()
-        self._take_time()
+        self._take_time(size)
 
     def _cut_if_told(self, torn_max):
         board = self._board
@@ -79,8 +84,10 @@ class Store:
                 self._image += self._pending[:torn]
                 raise PowerCut()
 
-    def _take_time(self):
+    def _take_time(self, size):
         board = self._board
+        if board.chip is not None:
+            board.chip.wrote(board, size)
         board.elapsed_us += board.write_us
         if board.stall and board.random.random() < board.stall:
             board.elapsed_us += board.stall_us
@@ -278,6 +285,11 @@ class Board:
         self.write_us = 0
         self.stall = 0.0
         self.stall_us = 0
+        self.chip = None  # a tools.sim.chip.Chip: how slow it is beyond that...
+        self.spent = {}  # ...and what it was busy with, microseconds...
+        self.garbage = 0  # ...bytes to be collected...
+        self.written = 0  # ...and to be erased...
+        self.erases = 0  # ...and how often that was done
         self.cut_at_sync = 0  # 1: the next sync is cut; 0: none
         self.tears = False
         # Time: what this step has used so far, when the next one may begin, when it has to.
@@ -340,6 +352,9 @@ class Board:
             lambda: FREE_HEAP,
         )
         driver.codec.decode = self._decode
+        if self.chip is not None:
+            encode = driver.codec.encode
+            driver.codec.encode = lambda message, buf: self._encode(encode, message, buf)
         driver.start()
         self.driver = driver
 
@@ -354,7 +369,12 @@ class Board:
         for call in calls:
             call(self.driver)
         self._stale_us, self._paused_us = self._paused_us, None
-        return self.driver.step()
+        if self.chip is None:
+            return self.driver.step()
+        is_idle = not calls and not self._ring
+        deadline_ms = self.driver.step()
+        self.chip.stepped(self, is_idle)
+        return deadline_ms
 
     def wake_up(self, now_us):
         """The processor begins with something."""
@@ -403,7 +423,17 @@ class Board:
         return length
 
     def _decode(self, frame, length, message):
-        return self._ears.decode(self.driver.codec, self._raw, frame, length, message)
+        reason = self._ears.decode(self.driver.codec, self._raw, frame, length, message)
+        if self.chip is not None:
+            entries = len(message.entries) if message.type in _WITH_ENTRIES else 0
+            self.chip.decoded(self, reason, 0 if reason else entries)
+        return reason
+
+    def _encode(self, encode, message, buf):
+        """What it costs lies before the frame leaves."""
+        entries = len(message.entries) if message.type in _WITH_ENTRIES else 0
+        self.chip.encoded(self, entries)
+        return encode(message, buf)
 
     def send(self, view):
         self._transmit(self, bytes(view))

@@ -37,6 +37,7 @@ from tools.air import BROADCAST, Air
 from tools.contents import contents
 from tools.sim.board import RING_BYTES, Board, Ears, PowerCut, chip_of
 from tools.sim.checks import Checks, Violation
+from tools.sim.chip import SLEEPS
 from tools.sim.client import Client
 
 CLUSTER = "simulated"
@@ -130,7 +131,8 @@ class World:
 
     `drift_ppm`: how far a clock may be off, parts per million; `settings`: more of a board's
     config; `born`: the boards have identities and empty logs, else they begin as virgins; `trace`:
-    a `tools.sim.trace.Trace`; `replay`: the command that a violation names. Every call that lets
+    a `tools.sim.trace.Trace`; `replay`: the command that a violation names; `chip`: a
+    `tools.sim.chip.Chip`, or None for boards that take no time. Every call that lets
     time pass may raise `tools.sim.checks.Violation`.
     """
 
@@ -144,8 +146,10 @@ class World:
         born=True,
         trace=None,
         replay=None,
+        chip=None,
     ):
         self.seed = seed
+        self._chip = chip
         self.now_us = 0
         self.random = Random("%d/world" % seed)
         self.air = Air(Random("%d/air" % seed))
@@ -196,6 +200,7 @@ class World:
             born,
             image,
         )
+        board.chip = self._chip
         self.boards[number] = self._by_mac[mac] = board
         self.air.station(mac, on=False)
         return board
@@ -620,6 +625,8 @@ class World:
         """Something came in: step, or once the board is done with what it is at."""
         if board.busy_until_us > self.now_us:
             self._arm(board, board.busy_until_us)
+        elif self._chip is not None and self._chip.loop == SLEEPS:
+            self._arm(board, self.now_us)
         else:
             self._step(board)
 
@@ -655,6 +662,8 @@ class World:
 
     def _arm(self, board, at_us):
         """Step at `at_us`. A deadline that moves on costs nothing until its old timer is over."""
+        if self._chip is not None:
+            at_us = self._chip.wakes_us(at_us, board.id)
         board.wake_us = at_us
         if board.timer_us is None or at_us < board.timer_us:
             board.timer_us = at_us
