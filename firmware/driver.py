@@ -17,6 +17,7 @@ from raft.message import (
     APPEND,
     BAD_CHANGE,
     BAD_ORDER,
+    BATCH,
     BORN,
     CHALLENGE,
     COMMITTED,
@@ -298,6 +299,8 @@ class Driver:
             known = message.src < FIRST_PC and message.kind != OPEN_SESSION
             if known or self._is_fresh(message, now_ms):
                 self.proposals.on_forward(message)
+        elif kind == BATCH:
+            self.proposals.on_batch(message)
         elif kind == ORDER:
             if self._is_fresh(message, now_ms):
                 self._obey(message)

@@ -13,6 +13,7 @@ from PyQt6.QtGui import QColor, QPalette
 from raft.message import (
     ACK,
     APPEND,
+    BATCH,
     CHALLENGE,
     FORWARD,
     HELLO,
@@ -60,6 +61,7 @@ MARKS = {
     VOTE_REQUEST: (TRIANGLE, ORANGE, "vote request"),
     VOTE: (DIAMOND, YELLOW, "vote"),
     FORWARD: (SQUARE, VERMILION, "command"),
+    BATCH: (SQUARE, VERMILION, "command"),
     OUTCOME: (SQUARE, PURPLE, "outcome"),
     POLL: (CROSS, PURPLE, "poll"),
     STATUS: (CROSS, GREEN, "status"),

@@ -250,7 +250,7 @@ class Raft:
         if self.log.size + len(data) > self.settings.log_bytes:
             raise Busy()
         index = self.append_own(kind, data)
-        self.heartbeat_at_ms = self.now_ms
+        replication.news_waits(self)
         return index
 
     def transfer(self, target):

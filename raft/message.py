@@ -40,6 +40,7 @@ READ_INDEX = const(16)
 HELLO = const(17)
 WELCOME = const(18)
 LEND = const(19)
+BATCH = const(20)
 
 TYPE_NAMES = {
     APPEND: "AppendEntries",
@@ -61,6 +62,7 @@ TYPE_NAMES = {
     HELLO: "Hello",
     WELCOME: "Welcome",
     LEND: "Lend",
+    BATCH: "Batch",
 }
 
 # Kinds of log entries: the low four bits of an entry's first byte on the air.

@@ -11,10 +11,12 @@ the command may yet be applied, once. NO_LEADER, BUSY and BAD_* mean that nothin
 changed.
 """
 
+from raft import entries
 from raft.core import Busy
 from raft.message import (
     ACCEPTED,
     BAD_COMMAND,
+    BATCH,
     BUSY,
     COMMITTED,
     FIRST_PC,
@@ -40,7 +42,7 @@ from raft.sessions import (
     client_name,
     head,
 )
-from raft.wire import COMMAND_MAX
+from raft.wire import COMMAND_MAX, FREE_IN_BATCH
 
 CAPACITY = const(16)
 RESEND_MS = const(100)  # to begin with; twice as long after each copy...
@@ -162,24 +164,11 @@ class Proposals:
         """A FORWARD: from a PC, or from a board that takes us for the leader. One that opens a
         session must be fresh; a command is protected by its session."""
         kind, data = message.kind, message.data
-        if kind == OPEN_SESSION:
-            if len(data) != CLIENT_SIZE:
-                return
-        elif kind != SESSION_COMMAND or len(data) < HEAD_SIZE:
-            return
         asker = (message.src, message.incarnation, message.epoch, message.request)
-        if len(data) > HEAD_SIZE + COMMAND_MAX:
-            self.send_outcome(asker, BAD_COMMAND, 0, 0)  # no AppendEntries could carry it
+        if not self._is_whole(kind, data, asker):
             return
         if message.src < FIRST_PC:
-            # No chains: a board forwards to the leader of one term, not to one that guesses. Who is
-            # not it stays silent; the board will ask the next.
-            if self.raft.role == LEADER and self.raft.term == message.term:
-                last_index = self.raft.log.last_index
-                code, index = self._append_once(kind, data)
-                # What is new in the log says so itself.
-                if code and index <= last_index:
-                    self.send_outcome(asker, code, index, self.raft.term if index else 0)
+            self._take_from_board(message.term, kind, data, asker)
             return
         for proposal in self._proposals:
             if proposal.asker == asker:
@@ -193,6 +182,36 @@ class Proposals:
         if kind == SESSION_COMMAND and self._unsure.holds(data):
             proposal.times = 1  # it was handed over before
         self._take(proposal)
+
+    def on_batch(self, message):
+        """A BATCH: several such commands of a board."""
+        request = message.request
+        for _, kind, data in message.entries:
+            asker = (message.src, message.incarnation, message.epoch, request)
+            if self._is_whole(kind, data, asker):
+                self._take_from_board(message.term, kind, data, asker)
+            request += 1
+
+    def _is_whole(self, kind, data, asker):
+        if kind == OPEN_SESSION:
+            return len(data) == CLIENT_SIZE
+        if kind != SESSION_COMMAND or len(data) < HEAD_SIZE:
+            return False
+        if len(data) > HEAD_SIZE + COMMAND_MAX:
+            self.send_outcome(asker, BAD_COMMAND, 0, 0)  # no AppendEntries could carry it
+            return False
+        return True
+
+    def _take_from_board(self, term, kind, data, asker):
+        """No chains: a board forwards to the leader of one term, not to one that guesses. Who is
+        not it stays silent; the board will ask the next."""
+        if self.raft.role != LEADER or self.raft.term != term:
+            return
+        last_index = self.raft.log.last_index
+        code, index = self._append_once(kind, data)
+        # What is new in the log says so itself.
+        if code and index <= last_index:
+            self.send_outcome(asker, code, index, self.raft.term if index else 0)
 
     def on_outcome(self, message, epoch):
         """The leader's answer to what we forwarded in `epoch`, our present one."""
@@ -229,6 +248,7 @@ class Proposals:
         """Do what is due at `raft.now_ms`."""
         raft = self.raft
         self._look_for_appended()
+        due = []
         for proposal in self._proposals:
             if proposal.state == _DONE:
                 continue
@@ -240,7 +260,8 @@ class Proposals:
                 leader = likely_leader(raft)
                 leads_anew = (leader, raft.term) != (proposal.leader, proposal.leader_term)
                 if leads_anew or raft.now_ms >= proposal.due_ms:
-                    self._hand_over(proposal)
+                    due.append(proposal)
+        self._hand_over(due)
 
     def _look_for_appended(self):
         """The leader's answer to what it took is the entry itself."""
@@ -282,7 +303,7 @@ class Proposals:
             return
         self._proposals.append(proposal)
         if likely_leader(self.raft) != NOBODY:
-            self._hand_over(proposal)
+            self._hand_over([proposal])
         if proposal.state != _DONE:
             self._tell(proposal)
 
@@ -322,27 +343,67 @@ class Proposals:
         self._outcome(proposal, code, index, self.raft.log.term_at(index) or 0)
         return True
 
-    def _hand_over(self, proposal):
+    def _hand_over(self, due):
+        """Give the leader what is `due`. What a board has to say while its last frame is under way
+        waits, and goes out in one frame: one for each would fill the channel."""
+        if self.raft.role == LEADER:
+            for proposal in due:
+                self._append_own(proposal)
+            return
+        if self._is_under_way():
+            return
+        term = self.raft.term
+        free = FREE_IN_BATCH
+        before = entries.first_of(term)
+        batch = []
+        for proposal in due:
+            if self._lacks_key(proposal) and not self._give_number(proposal):
+                continue
+            entry = (term, proposal.kind, proposal.data)
+            free -= entries.size_of(entry, before)
+            if free < 0 and batch:
+                break
+            batch.append(proposal)
+            before = entry
+        if batch:
+            self._forward(batch)
+
+    def _forward(self, batch):
         raft = self.raft
+        for proposal in batch:
+            self._note_leader(proposal)
+            proposal.copies += 1
+        kind = FORWARD if len(batch) == 1 else BATCH
+        frame = raft.outbox.late(kind, batch[0].leader, raft.term)
+        frame.request = batch[0].request
+        if kind == FORWARD:
+            frame.kind = batch[0].kind
+            frame.data = batch[0].data
+        else:
+            for proposal in batch:
+                frame.entries.append((raft.term, proposal.kind, proposal.data))
+
+    def _is_under_way(self):
+        """True if the leader may be about to take what we handed over last."""
+        raft = self.raft
+        for proposal in self._proposals:
+            if proposal.state == _HANDED_OVER and not proposal.index:
+                if proposal.leader_term == raft.term and raft.now_ms < proposal.due_ms:
+                    return True
+        return False
+
+    def _append_own(self, proposal):
         if self._lacks_key(proposal) and not self._give_number(proposal):
             return
-        if raft.role == LEADER:
-            code, index = self._append_once(proposal.kind, proposal.data)
-            if not code:
-                return
-            self._note_leader(proposal)
-            if index:
-                proposal.index = index
-                proposal.term = raft.term
-            elif code >= REJECTED:
-                self._refuse_or_wait(proposal, code)
+        code, index = self._append_once(proposal.kind, proposal.data)
+        if not code:
             return
         self._note_leader(proposal)
-        proposal.copies += 1
-        forward = raft.outbox.late(FORWARD, proposal.leader, raft.term)
-        forward.request = proposal.request
-        forward.kind = proposal.kind
-        forward.data = proposal.data
+        if index:
+            proposal.index = index
+            proposal.term = self.raft.term
+        elif code >= REJECTED:
+            self._refuse_or_wait(proposal, code)
 
     def _note_leader(self, proposal):
         raft = self.raft
@@ -353,8 +414,8 @@ class Proposals:
             proposal.leader = leader
             proposal.leader_term = raft.term
             proposal.times += 1
-            self._request += 1
-            proposal.request = self._request
+        self._request += 1
+        proposal.request = self._request
 
     def _give_number(self, proposal):
         """Give a command of our own its place in our session; False while there is none."""
@@ -392,7 +453,7 @@ class Proposals:
             self._proposals.remove(self._opening)
         self._opening = _Proposal(OPEN_SESSION, client, None, None, self._deadline_ms())
         self._proposals.append(self._opening)
-        self._hand_over(self._opening)
+        self._hand_over([self._opening])
 
     def _append_once(self, kind, data):
         """Leader: append it unless it is here already; (outcome, index), index 0: not in the log;

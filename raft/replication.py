@@ -5,7 +5,7 @@ advances on send. It goes back for nobody: a follower that lacks the entry befor
 (an ack without SUCCESS), and gets what it misses in frames of its own.
 """
 
-from raft import membership, overhearing, snapshot, turns
+from raft import entries, membership, overhearing, snapshot, turns
 from raft.election import reset_timer
 from raft.message import (
     ACK,
@@ -20,8 +20,11 @@ from raft.message import (
     SNAPSHOT,
     SUCCESS,
     TIMEOUT_NOW,
+    const,
 )
-from raft.wire import FREE_IN_APPEND, entry_size
+from raft.wire import FREE_IN_APPEND
+
+_FRAMES_AT_ONCE = const(3)  # with new entries; what is more follows when they are committed
 
 
 class Follower:
@@ -82,12 +85,19 @@ def speak(raft):
     # commit index of 0 after a power cycle: its no-op must go out all the same.
     limit = raft.log.last_index
     is_new = raft.sent_index < limit
-    while True:
+    for left in range(_FRAMES_AT_ONCE, 0, -1):
         message = _append_to(raft, EVERYONE)
         raft.sent_index = _fill(raft, message, raft.sent_index, limit)
-        if raft.sent_index >= limit:
-            message.asked = turns.whom_to_ask(raft, limit, is_new)
+        if raft.sent_index >= limit or left == 1:
+            message.asked = turns.whom_to_ask(raft, raft.sent_index, is_new)
             return
+
+
+def news_waits(raft):
+    """There is something new to send. It waits while something is under way, so that what comes
+    until then goes out in one frame; but a heartbeat does not wait, and takes it along."""
+    if raft.sent_index <= raft.commit_index or not raft.settings.broadcast:
+        raft.heartbeat_at_ms = raft.now_ms
 
 
 def _append_to(raft, dst):
@@ -110,15 +120,15 @@ def _fill(raft, message, prev_index, limit):
     message.prev_index = prev_index
     message.prev_term = raft.log.term_at(prev_index)
     free = FREE_IN_APPEND
-    term = raft.term
+    before = entries.first_of(raft.term)
     index = prev_index
     while index < limit:
         entry = raft.log.entry(index + 1)
-        free -= entry_size(entry, term)
+        free -= entries.size_of(entry, before)
         if free < 0:
             break
         message.entries.append(entry)
-        term = entry[0]
+        before = entry
         index += 1
     return index
 
@@ -231,6 +241,8 @@ def advance_commit(raft):
         if not raft.settings.broadcast:
             # Followers wait for this news to answer their clients; else they have overheard it.
             raft.heartbeat_at_ms = raft.now_ms
+        elif raft.sent_index < raft.log.last_index:
+            news_waits(raft)
         _step_down_if_removed(raft)
 
 

@@ -13,16 +13,15 @@ which a frame is dropped, and counts it.
 
 from struct import pack_into
 
-from raft.membership import is_configuration
+from raft import entries
 from raft.message import (
     ACK,
     APPEND,
+    BATCH,
     CHALLENGE,
-    CONFIGURATION,
     COUNTER_LIMIT,
     FORWARD,
     HELLO,
-    KIND_MAX,
     LEND,
     ORDER,
     OUTCOME,
@@ -104,6 +103,7 @@ FIELDS = {
         ("request", "I", "number of the proposal, counted by src in this epoch"),
         ("kind", "B", "kind of entry that is asked for: 3 open session, 4 session command"),
     ),
+    BATCH: (("request", "I", "number of the first proposal, the next ones have the next numbers"),),
     OUTCOME: (
         ("dst_incarnation", "H", "of the asker..."),
         ("heard_epoch", "I", "...and its epoch: a proposal is (incarnation, epoch, request)"),
@@ -189,6 +189,7 @@ TAILS = {
     VOTE_REQUEST: NOTHING,
     VOTE: NOTHING,
     FORWARD: BYTES,  # the entry's data
+    BATCH: ENTRIES,
     OUTCOME: NOTHING,
     POLL: NOTHING,
     STATUS: BYTES,  # a piece of what was asked for
@@ -205,26 +206,19 @@ TAILS = {
     LEND: ENTRIES,
 }
 
-_OTHER_TERM = const(0x80)  # an entry's first byte: its term follows, it is not the one before
-_ENTRY_HEAD = const(2)  # kind, length
-
 BODY_SIZES = {t: sum(FIELD_SIZES[f[1]] for f in fields) for t, fields in FIELDS.items()}
 FREE_IN_APPEND = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[APPEND]
+FREE_IN_BATCH = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[BATCH]
 FREE_IN_STATUS = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[STATUS]
 FREE_IN_SNAPSHOT = FRAME_MAX - HEADER_SIZE - TAG_SIZE - BODY_SIZES[SNAPSHOT]
 # A command must fit into any frame that carries it, beside a session's identity (16 bytes).
-COMMAND_MAX = FREE_IN_APPEND - _ENTRY_HEAD - 4 - 16
+COMMAND_MAX = FREE_IN_APPEND - 2 - 4 - 16
 
 DROP_REASONS = ("short", "long", "version", "type", "cluster", "key", "tag", "field", "body")
 
 
 class WireError(ValueError):
     """Our own side asked for a frame that cannot be: a value out of range, a body too long."""
-
-
-def entry_size(entry, term_before):
-    """Bytes that an entry takes in an AppendEntries, after an entry of term `term_before`."""
-    return _ENTRY_HEAD + (0 if entry[0] == term_before else 4) + len(entry[2])
 
 
 def _put(buf, at, code, value, name):
@@ -295,26 +289,14 @@ class Codec:
             at = _put(buf, at, code, getattr(message, name), name)
         tail = TAILS[kind]
         if tail == ENTRIES:
-            at = self._put_entries(message, buf, at)
+            at = entries.write(message.entries, message.term, buf, at, FRAME_MAX - TAG_SIZE)
+            if at < 0:
+                raise WireError("%d entries do not fit into a frame" % len(message.entries))
         elif tail == BYTES:
             at = _put_bytes(message.data, buf, at)
         self.keys.seal(buf, at)
         self.seq += 1
         return at + TAG_SIZE
-
-    def _put_entries(self, message, buf, at):
-        term = message.term
-        for entry in message.entries:
-            if at + entry_size(entry, term) > FRAME_MAX - TAG_SIZE:
-                raise WireError("%d entries do not fit into a frame" % len(message.entries))
-            other = entry[0] != term
-            at = _put(buf, at, "B", entry[1] | (_OTHER_TERM if other else 0), "kind")
-            at = _put(buf, at, "B", len(entry[2]), "length")
-            if other:
-                term = entry[0]
-                at = _put(buf, at, "I", term, "term")
-            at = _put_bytes(entry[2], buf, at)
-        return at
 
     def decode(self, frame, length, message):
         """Read `length` bytes of `frame` into `message`.
@@ -355,38 +337,11 @@ class Codec:
             return "field"
         tail = TAILS[kind]
         if tail == ENTRIES:
-            return self._get_entries(frame, at, end, message)
+            return entries.read(frame, at, end, message.term, message.entries)
         if tail == BYTES:
             message.data = bytes(frame[at:end])
         elif at != end:
             return "body"
-        return None
-
-    def _get_entries(self, frame, at, end, message):
-        entries = message.entries
-        entries.clear()
-        term = message.term
-        while at < end:
-            if at + _ENTRY_HEAD > end:
-                return "body"
-            head = frame[at]
-            size = frame[at + 1]
-            at += _ENTRY_HEAD
-            if head & _OTHER_TERM:
-                if at + 4 > end:
-                    return "body"
-                if frame[at + 3] >= 0x40:
-                    return "field"
-                term = frame[at] | frame[at + 1] << 8 | frame[at + 2] << 16 | frame[at + 3] << 24
-                at += 4
-            if at + size > end:
-                return "body"
-            kind = head & 0x0F
-            data = bytes(frame[at : at + size])
-            if kind > KIND_MAX or kind == CONFIGURATION and not is_configuration(data):
-                return "body"
-            entries.append((term, kind, data))
-            at += size
         return None
 
 

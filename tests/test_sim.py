@@ -682,14 +682,14 @@ def test_caught_a_database_that_differs(monkeypatch):
 
 
 def test_caught_a_false_yes(monkeypatch):
-    hand_over = Proposals._hand_over
+    append_own = Proposals._append_own
 
     def hasty(proposals, proposal):
-        hand_over(proposals, proposal)
+        append_own(proposals, proposal)
         if proposal.index and proposal.answer is not None:
             proposals._finish(proposal, COMMITTED)
 
-    monkeypatch.setattr(Proposals, "_hand_over", hasty)
+    monkeypatch.setattr(Proposals, "_append_own", hasty)
     caught("durability", swarm, 3)
 
 
@@ -707,15 +707,15 @@ def test_caught_a_session_table_that_is_not_in_the_snapshot(monkeypatch):
 
 @pytest.mark.parametrize("named", (False, True), ids=("no entry", "its entry"))
 def test_caught_a_no_that_is_none(monkeypatch, named):
-    hand_over = Proposals._hand_over
+    append_own = Proposals._append_own
 
     def hasty(proposals, proposal):
-        hand_over(proposals, proposal)
+        append_own(proposals, proposal)
         if proposal.index and proposal.answer is not None:
             proposal.index = named and proposal.index
             proposals._finish(proposal, NO_LEADER)
 
-    monkeypatch.setattr(Proposals, "_hand_over", hasty)
+    monkeypatch.setattr(Proposals, "_append_own", hasty)
     caught("exactly once", swarm, 3)
 
 

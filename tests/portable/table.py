@@ -9,6 +9,7 @@ from raft.intlist import IntList
 from raft.membership import Configuration
 from raft.message import (
     APPEND,
+    BATCH,
     EVERYONE,
     FORWARD,
     LEADER,
@@ -144,6 +145,8 @@ class Table:
         self[dst].receive(message, self.now_ms)
         if message.type == FORWARD:
             self.members[dst].proposals.on_forward(message)
+        elif message.type == BATCH:
+            self.members[dst].proposals.on_batch(message)
         elif message.type == OUTCOME:
             self.members[dst].proposals.on_outcome(message, 1)
         elif message.type == READ:

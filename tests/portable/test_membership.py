@@ -2,7 +2,7 @@
 
 from struct import pack
 
-from raft import membership
+from raft import entries, membership
 from raft.core import Busy
 from raft.intlist import set_command
 from raft.membership import MEMBERS_MAX, Configuration, NotNow, change, decode, order
@@ -31,7 +31,7 @@ from raft.message import (
     identity,
 )
 from raft.settings import Settings
-from raft.wire import FREE_IN_APPEND, entry_size
+from raft.wire import FREE_IN_APPEND
 from tests.portable.table import LONG_MS, Member, Table, name, raises
 
 
@@ -180,7 +180,7 @@ def test_a_chip_that_is_known_is_not_replaced_by_one_that_is_heard():
 def test_the_largest_cluster_fits_into_one_frame():
     members = [(me, 1, VOTER, 0) for me in range(1, MEMBERS_MAX + 1)]
     entry = (1, CONFIGURATION, Configuration(members).encode())
-    assert entry_size(entry, 0) <= FREE_IN_APPEND
+    assert entries.size_of(entry, entries.first_of(0)) <= FREE_IN_APPEND
 
 
 def test_more_ids_than_fit_are_refused():

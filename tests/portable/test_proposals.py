@@ -4,6 +4,7 @@ from raft.intlist import add_command, cas_command, set_command
 from raft.message import (
     ACCEPTED,
     BAD_INDEX,
+    BATCH,
     BUSY,
     COMMITTED,
     FORWARD,
@@ -392,3 +393,41 @@ def test_two_copies_in_the_log_are_applied_once():
         table[1].propose(head(session, 1, 0) + add_command(0, 1), SESSION_COMMAND)
     beat(table, 1)
     assert table[1].machine.values[0] == table[2].machine.values[0] == 1
+
+
+# Several at once.
+
+
+def frames_of(table, kind):
+    return [frame for _, _, frame in table.frames if frame[1] == kind]
+
+
+def test_what_waits_for_a_frame_under_way_goes_out_in_one():
+    table = led()
+    first = ask(table, 2, set_command(0, 1))
+    held = list(table.frames)
+    assert len(frames_of(table, FORWARD)) == 1
+    table.frames[:] = []
+    others = [ask(table, 2, set_command(1, value)) for value in range(5)]
+    assert table.frames == [], "the first one may arrive still"
+    table.frames[:] = held
+    beat(table, 1, 6)
+    assert [a[0][0] for a in [first] + others] == [COMMITTED] * 6
+    assert table[1].machine.values[:2] == [1, 4]
+
+
+def test_a_batch_is_taken_one_by_one():
+    """One that cannot be is refused alone, with its own number; copies of all do no harm."""
+    table = led()
+    ask(table, 2, set_command(0, 1))
+    table.frames[:] = []
+    answers = [ask(table, 2, command) for command in (set_command(1, 1), set_command(9, 1))]
+    table.now_ms += LONG_MS // 5
+    table.flush(2)
+    table.tick(0, [2])
+    copies = [frame for frame in table.frames if frame[2][1] == BATCH]
+    assert len(copies) == 1
+    table.frames += copies
+    beat(table, 1, 8)
+    assert [a[0][0] for a in answers] == [COMMITTED, BAD_INDEX]
+    assert table[1].machine.values[:2] == [1, 1]

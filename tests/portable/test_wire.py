@@ -1,8 +1,20 @@
 """The codec: what goes in comes out, and nothing that comes in gets out as an exception."""
 
-from raft import wire
+from raft import entries, wire
 from raft.auth import KeyRing, cluster_hash
-from raft.message import ACK, APPEND, COMMAND, EVERYONE, FORWARD, TYPE_NAMES, VOTE, Message
+from raft.message import (
+    ACK,
+    APPEND,
+    COMMAND,
+    COUNTER_LIMIT,
+    EVERYONE,
+    FORWARD,
+    SESSION_COMMAND,
+    TYPE_NAMES,
+    VOTE,
+    Message,
+)
+from raft.sessions import head
 from tests.portable.table import KEY, raises
 
 
@@ -117,9 +129,11 @@ def test_a_frame_never_exceeds_250_bytes():
     message.entries.clear()
     free = wire.FREE_IN_APPEND
     entry = (9, COMMAND, bytes(40))
-    while free >= wire.entry_size(entry, 9 if message.entries else 0):
-        free -= wire.entry_size(entry, 9 if message.entries else 0)
+    before = entries.first_of(0)
+    while free >= entries.size_of(entry, before):
+        free -= entries.size_of(entry, before)
         message.entries.append(entry)
+        before = entry
     assert len(message.entries) > 3 and len(encoded(message)) <= wire.FRAME_MAX
     message.entries.append(entry)
     raises(wire.WireError, encoded, message)
@@ -164,3 +178,45 @@ def test_frames_are_numbered():
 
 def test_clusters_have_different_hashes():
     assert cluster_hash("demo") != cluster_hash("garden") and 0 <= cluster_hash("demo") < 65536
+
+
+# Entries of one session.
+
+
+def command(session, sequence, size=5):
+    return (9, SESSION_COMMAND, head(session, sequence, 0) + bytes(size))
+
+
+def there_and_back(several):
+    message = filled(APPEND)
+    message.term = 9
+    message.entries[:] = several
+    frame = encoded(message)
+    heard = Message()
+    assert codec(2).decode(frame, len(frame), heard) is None
+    assert heard.entries == several
+    return len(frame)
+
+
+def test_a_session_is_named_once_in_a_row():
+    one = there_and_back([command(7, 1)])
+    row = there_and_back([command(7, n) for n in (1, 2, 3)])
+    assert row == one + 2 * (2 + 1 + 5)
+    for odd in ([7, 1, 7, 3], [7, 2, 7, 1], [7, 1, 8, 2], [7, 1, 7, 1]):
+        several = [command(odd[0], odd[1]), command(odd[2], odd[3])]
+        assert there_and_back(several) == one + 2 + 9 + 5, odd
+    there_and_back([command(7, 1), (9, COMMAND, b"x" * 20), command(7, 2)])
+    there_and_back([command(7, 1), (8, SESSION_COMMAND, command(7, 2)[2])])
+
+
+def test_who_follows_nothing_is_refused():
+    message = filled(APPEND)
+    message.term = 9
+    message.entries[:] = [command(7, 1), command(7, 2)]
+    frame = bytearray(encoded(message))
+    frame[wire.HEADER_SIZE + wire.BODY_SIZES[APPEND]] |= 0x40
+    KeyRing(KEY).seal(frame, len(frame) - wire.TAG_SIZE)
+    assert codec(2).decode(frame, len(frame), Message()) == "body"
+    message.entries[:] = [command(7, COUNTER_LIMIT - 1), command(7, COUNTER_LIMIT)]
+    frame = encoded(message)
+    assert codec(2).decode(frame, len(frame), Message()) == "field"
