@@ -29,6 +29,7 @@ _SETTINGS = (
 _KNOWN = (
     "role",
     "broadcast",
+    "overhears",
     "id",
     "cluster",
     "key",
@@ -83,9 +84,10 @@ class Config:
         for name in _SETTINGS:
             if name in values:
                 settings[name] = _whole(values, name, 0, 1 << 29)
-        if values.get("broadcast", True) not in (True, False):
-            raise ConfigError("broadcast is true or false, not %r" % (values["broadcast"],))
-        settings["broadcast"] = values.get("broadcast", True)
+        for name in ("broadcast", "overhears"):
+            settings[name] = values.get(name, True)
+            if settings[name] not in (True, False):
+                raise ConfigError("%s is true or false, not %r" % (name, settings[name]))
         try:
             self.settings = Settings(**settings)
         except ValueError as error:

@@ -49,6 +49,7 @@ from raft.message import (
     STALE,
     STATUS,
     VIRGIN,
+    VOTE_REQUEST,
     VOTER,
     WELCOME,
     Message,
@@ -66,14 +67,16 @@ _CHALLENGE_MS = const(20)  # replayed commands must not buy more airtime than th
 
 
 _OF_PCS = (FORWARD, ORDER, POLL, PROOF)  # what a PC may say; all else is said among boards
+_TO_EACH = (APPEND, VOTE_REQUEST)  # a frame for each member, with broadcast off
 _CHANGES = {ORDER_REMOVE: REMOVED, ORDER_PROMOTE: VOTER, ORDER_DEMOTE: LEARNER}
 
 
 class Driver:
     """Binds core, codec, journal and radio of one node.
 
-    `config`: a node's `firmware.config.Config`; `radio`: has receive(), frame, rssi and
-    send(view); `journal`: opened here, before the first frame leaves; `machine`: the state machine;
+    `config`: a node's `firmware.config.Config`; `radio`: has receive(), frame, rssi, send(view),
+    and with broadcast off note(member) and send_to(member, view); `journal`: opened here, before
+    the first frame leaves; `machine`: the state machine;
     `plate`: a `firmware.nameplate.Nameplate`; `clock_ms()`: milliseconds that never wrap;
     `random_bytes(n)`, `random_below(n)`: the board's randomness; `free_heap()`: bytes.
 
@@ -283,6 +286,8 @@ class Driver:
         kind = message.type
         if message.dst != self.codec.src and message.dst != EVERYONE:
             return self._overhear(message, now_ms)
+        if not self.raft.settings.broadcast:
+            self.radio.note(message.src)
         self.raft.now_ms = now_ms
         if message.src == NOBODY or message.src >= FIRST_PC and kind not in _OF_PCS:
             self.refused["no board"] += 1
@@ -411,6 +416,15 @@ class Driver:
             message.digest = self._digest_now()
             message.heap = self._heap_units()
             message.rssi = self._leader_rssi
+        if self.raft.settings.broadcast or message.type not in _TO_EACH or message.dst != EVERYONE:
+            self._seal_and_send(message)
+            return
+        for who in self.raft.configuration.identities:
+            if who != self.raft.identity and self.raft.configuration.holds(who):
+                message.dst = who & 0xFF
+                self._seal_and_send(message)
+
+    def _seal_and_send(self, message):
         try:
             length = self.codec.encode(message, self._out)
         except WireError:
@@ -419,7 +433,11 @@ class Driver:
             return
         if message.type == APPEND:
             self.raft.append_left(message.seq)
-        self.radio.send(self._out_view[:length])
+        frame = self._out_view[:length]
+        if self.raft.settings.broadcast or message.dst == EVERYONE:
+            self.radio.send(frame)
+        else:
+            self.radio.send_to(message.dst, frame)
 
     def _heap_units(self):
         return min(self._free_heap() >> 6, 0xFFFF)

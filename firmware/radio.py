@@ -6,7 +6,8 @@
 - `active(False)` forgets all peers: add the broadcast peer again;
 - soft reset leaves Wi-Fi as it was, and power save loses frames: set both up anew.
 
-All frames are broadcast, so that everybody, the collector too, hears everything.
+All frames are broadcast, so that everybody, the collector too, hears everything; but not in a
+cluster with `broadcast` off, which is there to be compared with.
 """
 
 import network
@@ -50,6 +51,7 @@ class Radio:
         self.espnow.config(rxbuf=RING_BYTES)
         self.espnow.active(True)
         self.espnow.add_peer(BROADCAST)
+        self._macs = {}  # member -> address, as heard; those that are peers
 
     def _restart(self):
         self.resets += 1
@@ -80,10 +82,27 @@ class Radio:
             self.heard += 1
         return length
 
-    def send(self, frame):
+    def note(self, member):
+        """The frame that was received last is from `member`: that is its address."""
+        mac = bytes(self.mac)
+        if self._macs.get(member) == mac:
+            return
+        try:
+            if member in self._macs:
+                self.espnow.del_peer(self._macs.pop(member))
+            self.espnow.add_peer(mac)
+        except OSError:
+            return  # 20 peers at most, or it is one already: what is for it is broadcast
+        self._macs[member] = mac
+
+    def send_to(self, member, frame):
+        """Like `send`, to `member` alone, acked and repeated by the radio, if it was heard."""
+        return self.send(frame, self._macs.get(member, BROADCAST))
+
+    def send(self, frame, mac=BROADCAST):
         """Broadcast `frame` (memoryview, at most 250 bytes). True if the radio took it."""
         try:
-            self.espnow.send(BROADCAST, frame, False)
+            self.espnow.send(mac, frame, False)
         except OSError:
             self.failed_sends += 1
             self._failed_in_a_row += 1

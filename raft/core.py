@@ -114,6 +114,7 @@ class Raft:
         self._sent_seq = [0] * _SENT_KEPT  # the AppendEntries that left last, and when
         self._sent_ms = [0] * _SENT_KEPT
         self.turns = Turns()
+        self.waiting = []  # ids of members that wait to hear of a commit, with broadcast off
         self.heard = Heard()
         # Follower: the snapshot that a leader is sending us, or None.
         self.incoming = None
@@ -182,7 +183,7 @@ class Raft:
                 self.stranger = message.src
             return True
         if message.dst not in (self.me, EVERYONE):
-            if not self.settings.broadcast:
+            if not self.settings.overhears:
                 pass
             elif message.type == ACK:
                 overhearing.on_ack(self, message)

@@ -93,8 +93,8 @@ def _answer_in(raft, slots, is_asked):
 
 def _slots_before(raft, message):
     """How many boards answer this frame before us; None: we are not asked."""
-    if message.dst == raft.me or not raft.settings.broadcast:
-        return 0
+    if message.dst == raft.me or not raft.settings.overhears:
+        return 0 if message.asked or message.entries else None
     place = raft.configuration.place(raft.identity)
     if place is None:
         # It does not know that we are no member, or we do not know that we are one.
@@ -205,7 +205,7 @@ def advance_commit(raft):
     """
     heard = raft.heard
     limit = heard.agreed_index
-    if not raft.settings.broadcast or raft.role != FOLLOWER or limit <= raft.commit_index:
+    if not raft.settings.overhears or raft.role != FOLLOWER or limit <= raft.commit_index:
         return
     if raft.configuration_index > limit:
         return

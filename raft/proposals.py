@@ -209,6 +209,8 @@ class Proposals:
             return
         last_index = self.raft.log.last_index
         code, index = self._append_once(kind, data)
+        if index and asker[0] not in self.raft.waiting:
+            self.raft.waiting.append(asker[0])
         # What is new in the log says so itself.
         if code and index <= last_index:
             self.send_outcome(asker, code, index, self.raft.term if index else 0)

@@ -96,14 +96,14 @@ def speak(raft):
 def news_waits(raft):
     """There is something new to send. It waits while something is under way, so that what comes
     until then goes out in one frame; but a heartbeat does not wait, and takes it along."""
-    if raft.sent_index <= raft.commit_index or not raft.settings.broadcast:
+    if raft.sent_index <= raft.commit_index or not raft.settings.overhears:
         raft.heartbeat_at_ms = raft.now_ms
 
 
 def _append_to(raft, dst):
     """A new AppendEntries. It leaves after our own write, and says so: then fewer acks make a
     majority for those who overhear them. Where nobody does, it leaves early (thesis 10.2.1)."""
-    if raft.settings.broadcast:
+    if raft.settings.overhears:
         message = raft.outbox.late(APPEND, dst, raft.term)
         message.durable_index = raft.log.last_index
     else:
@@ -239,11 +239,22 @@ def advance_commit(raft):
     if index > raft.commit_index and raft.log.term_at(index) == raft.term:
         raft.commit_index = index
         if not raft.settings.broadcast:
-            # Followers wait for this news to answer their clients; else they have overheard it.
-            raft.heartbeat_at_ms = raft.now_ms
-        elif raft.sent_index < raft.log.last_index:
+            _tell_who_waits(raft)
+        elif not raft.settings.overhears:
+            raft.heartbeat_at_ms = raft.now_ms  # followers wait for this news
+        if raft.sent_index < raft.log.last_index:
             news_waits(raft)
         _step_down_if_removed(raft)
+
+
+def _tell_who_waits(raft):
+    """A frame goes to one board: a follower that has forwarded a command must be told that it is
+    committed, to answer its client. All others hear of it with the next AppendEntries."""
+    for who, follower in raft.followers.items():
+        if who & 0xFF in raft.waiting:
+            message = _append_to(raft, who & 0xFF)
+            _fill(raft, message, max(follower.match_index, raft.log.base_index), 0)
+    raft.waiting.clear()
 
 
 def _step_down_if_removed(raft):

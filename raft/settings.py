@@ -10,9 +10,10 @@ class Settings:
     little. `drift_percent`: how far two boards' clocks may run apart; `planned_voters`: odd;
     `promote_ms`: a learner that was caught up so long may vote; `remove_ms`: a voter that was
     silent so long makes room for one; `gather_ms`: a new cluster waits at most so long for all of
-    its first boards. `broadcast`: one frame for all, acks by turns and overheard; else the Raft of
-    the paper, a frame for each. `slot_ms`: how long the next board in turn waits with its ack, an
-    ack's airtime and the handling of one.
+    its first boards. `broadcast`: the radio sends one frame for all, else one for each;
+    `overhears`: acks come in turn, and are of use to all who hear them, else all answer at once, as
+    in the paper; `slot_ms`: how long the next board in turn waits with its ack, an ack's airtime
+    and the handling of one.
 
     `promise_ms`, the longest that a voter may promise to withhold votes (thesis 4.2.3, 6.4.1) and
     so the time after a reboot in which it grants none, is `election_min_ms`. A lease on such a
@@ -41,6 +42,7 @@ class Settings:
         remove_ms=600_000,
         gather_ms=10_000,
         broadcast=True,
+        overhears=True,
         slot_ms=3,
     ):
         if not 0 < election_min_ms < election_max_ms <= 60000:
@@ -80,6 +82,8 @@ class Settings:
         if not 1 <= slot_ms < heartbeat_ms:
             raise ValueError("slot_ms must be at least 1, and shorter than heartbeat_ms")
         self.broadcast = bool(broadcast)
+        # What is sent to one is heard by one.
+        self.overhears = bool(overhears) and self.broadcast
         self.slot_ms = slot_ms
         self.window = window
         self.log_bytes = log_bytes

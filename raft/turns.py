@@ -36,7 +36,7 @@ def whom_to_ask(raft, last_index, is_new):
     """Bits, by place in the configuration, for an AppendEntries up to `last_index`; `is_new`: with
     entries that were not sent before."""
     places = _places(raft)
-    if not raft.settings.broadcast:
+    if not raft.settings.overhears:
         return _all(raft, places)
     turns = raft.turns
     asked = 0

@@ -407,7 +407,7 @@ def figure_8(world):
     assert world.run_until_true(lambda: world.boards[s3].raft.commit_index >= first, 5000)
 
 
-TEXTBOOK = {"broadcast": False}
+TEXTBOOK = {"overhears": False}
 
 
 @pytest.mark.parametrize("settings", [{}, TEXTBOOK])

@@ -79,12 +79,12 @@ class Member:
 
 
 class Table:
-    """Cores 1..n, that speak the Raft of the paper or, with `broadcast`, ours. `frames` holds (src,
+    """Cores 1..n, that speak the Raft of the paper or, with `overhears`, ours. `frames` holds (src,
     dst, bytes) on their way, oldest first."""
 
-    def __init__(self, n=3, settings=None, broadcast=False):
+    def __init__(self, n=3, settings=None, overhears=False):
         self.settings = settings or Settings()
-        self.settings.broadcast = broadcast
+        self.settings.overhears = overhears
         self.voters = list(range(1, n + 1))
         self.now_ms = 0
         self.members = {}
@@ -134,7 +134,7 @@ class Table:
         for dst in self.voters:
             if dst == src or (src, dst) in self.cut:
                 continue
-            overhears = self.settings.broadcast and message.type in OVERHEARD
+            overhears = self.settings.overhears and message.type in OVERHEARD
             if message.dst in (dst, EVERYONE) or overhears:
                 self.frames.append((src, dst, frame))
 
@@ -192,6 +192,7 @@ class Table:
     def spread(self, me):
         """Let leader `me` send its news, hear of it, and send that the news is committed."""
         for _ in range(3):
+            self[me].heartbeat_at_ms = self.now_ms
             self.tick(0, [me])
             self.settle()
 

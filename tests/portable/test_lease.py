@@ -263,7 +263,7 @@ def test_a_gap_report_promises_too():
 def test_a_promise_longer_than_it_keeps_is_not_given():
     """After a reboot a board is silent for its own longest promise only (design rules 4 and 5)."""
     table = led()
-    short = Settings(election_min_ms=100, heartbeat_ms=50, broadcast=False)
+    short = Settings(election_min_ms=100, heartbeat_ms=50, overhears=False)
     table.members[2] = Member(2, table.voters, table.members[2].durable, short)
     table[2].start(table.now_ms - LONG_MS)
     table[2].now_ms = table.now_ms

@@ -53,7 +53,7 @@ def ack(src, index, term=1, flags=SUCCESS):
 
 def follower(boards=5, entries=1, durable_index=1, asked=0):
     """Board 5 of five, that has one entry (or more) of leader 1, term 1, on its flash."""
-    table = Table(boards, broadcast=True)
+    table = Table(boards, overhears=True)
     hear(table, append([ENTRY] * entries, durable_index=durable_index, asked=asked))
     return table, table[5]
 
@@ -108,7 +108,7 @@ def test_the_leader_counts_as_far_as_it_says_that_its_flash_is():
 
 
 def test_the_own_entry_counts_when_it_is_written():
-    table = Table(5, broadcast=True)
+    table = Table(5, overhears=True)
     raft = table[5]
     raft.receive(append([ENTRY], durable_index=1), 0)
     raft.receive(ack(2, 1), 0)
@@ -137,7 +137,7 @@ def test_acks_of_another_term_say_nothing():
 
 
 def test_what_was_overheard_ends_with_its_term():
-    table = Table(5, broadcast=True)
+    table = Table(5, overhears=True)
     raft = table[5]
     hear(table, append([ENTRY], durable_index=1))
     for acker in (2, 3, 4):
@@ -169,7 +169,7 @@ def test_a_gap_report_is_no_ack():
 
 def test_an_entry_of_an_older_term_is_not_counted():
     """Figure 8: it could still be replaced, on whatever majority it is."""
-    table = Table(5, broadcast=True)
+    table = Table(5, overhears=True)
     hear(table, append([ENTRY], durable_index=1))
     raft = table[5]
     raft.become_follower(2, NOBODY)
@@ -199,7 +199,7 @@ def test_an_entry_of_an_older_term_is_not_counted():
 
 def test_not_beyond_what_this_leader_has_shown_to_be_equal():
     """Its own old tail is none of the leader's, whatever others acknowledge at those indexes."""
-    table = Table(5, broadcast=True)
+    table = Table(5, overhears=True)
     raft = table[5]
     hear(table, append([ENTRY] * 3, durable_index=0))
     raft.become_follower(2, NOBODY)
@@ -272,7 +272,7 @@ def pass_ms(table, ms, me=5):
 def test_who_is_asked_first_answers_at_once_and_the_next_a_slot_later():
     for seq, turns in ((4, {5: 0, 2: 1}), (1, {2: 0, 5: 1})):
         for me, turn in turns.items():
-            table = Table(5, broadcast=True)
+            table = Table(5, overhears=True)
             hear(table, append([ENTRY], durable_index=1, asked=0b10010, seq=seq), me)
             for _ in range(turn):
                 assert sent(table) == []
@@ -311,7 +311,7 @@ def test_who_was_not_asked_stays_silent_when_the_leader_has_heard_enough():
 
 
 def test_a_gap_report_is_always_sent():
-    table = Table(5, broadcast=True)
+    table = Table(5, overhears=True)
     hear(table, append([], 4, 1, durable_index=4, asked=0b00110))
     pass_ms(table, 10 * SLOT_MS)
     answer = sent(table)[0]
@@ -337,7 +337,7 @@ def test_no_ack_is_owed_in_another_term():
 
 def led(boards=5):
     """Board 1 leads, in our way; all is committed everywhere, and a while passed."""
-    table = Table(boards, broadcast=True)
+    table = Table(boards, overhears=True)
     table.elect(1)
     for _ in range(10):
         beat(table)
@@ -449,7 +449,7 @@ def test_a_leader_reads_no_bits_of_another_configuration():
 
 
 def test_votes_on_the_air_tell_where_to_go_and_nothing_else():
-    table = Table(5, broadcast=True)
+    table = Table(5, overhears=True)
     raft = table[5]
     raft.become_follower(3, NOBODY)
     before = (raft.election_at_ms, raft.heard_leader_ms, raft.promised_until_ms)
@@ -463,7 +463,7 @@ def test_votes_on_the_air_tell_where_to_go_and_nothing_else():
 
 
 def test_pre_votes_and_refusals_tell_nothing():
-    table = Table(3, broadcast=True)
+    table = Table(3, overhears=True)
     raft = table[3]
     raft.become_follower(3, NOBODY)
     for flags in (0, GRANTED | PRE):

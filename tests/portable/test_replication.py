@@ -199,6 +199,7 @@ def test_an_ack_names_the_end_of_its_own_frame():
     answers = []
     message = Message()
     message.type, message.src, message.term = APPEND, 1, 1
+    message.asked = 2
     message.prev_index, message.prev_term, message.commit_index = 1, 1, 1
     on_append(follower, message)
     follower.outbox.drain_late(lambda m: answers.append((m.flags, m.index)), True)

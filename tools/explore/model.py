@@ -79,6 +79,7 @@ CONSTANT = (
     "settings",
     "stranger",
     "turns",
+    "waiting",
     "_sent_ms",
     "_sent_seq",
 )

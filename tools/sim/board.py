@@ -435,6 +435,13 @@ class Board:
         self.chip.encoded(self, entries)
         return encode(message, buf)
 
+    def note(self, member):
+        """Whose address that is, the world knows."""
+
+    def send_to(self, member, view):
+        self._transmit(self, bytes(view), member)
+        return True
+
     def send(self, view):
         self._transmit(self, bytes(view))
         return True

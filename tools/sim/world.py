@@ -23,6 +23,7 @@ from firmware.journal import JournalDamaged
 from raft import membership
 from raft.message import (
     COMMITTED,
+    EVERYONE,
     FIRST_PC,
     LEADER,
     LEARNER,
@@ -683,31 +684,39 @@ class World:
     def _commanded(self, board, command):
         self.checks.commanded(board, command)
 
-    def _transmit(self, board, frame):
+    def _transmit(self, board, frame, member=EVERYONE):
         if board.elapsed_us:
             # It leaves when the write is over, unless the power goes before.
             leaves_us = self.now_us + board.elapsed_us
-            self.at(leaves_us, self._leave, (board, board.boots, frame))
+            self.at(leaves_us, self._leave, (board, board.boots, frame, member))
         else:
-            self._on_air(board, frame)
+            self._on_air(board, frame, member)
 
     def _leave(self, late):
-        board, boots, frame = late
+        board, boots, frame, member = late
         if board.alive and board.boots == boots:
-            self._on_air(board, frame)
+            self._on_air(board, frame, member)
 
-    def _on_air(self, board, frame):
+    def _on_air(self, board, frame, member):
         self.checks.sent(board, frame)
         for hear in self._listeners:
             hear(frame)
-        self._sent(board.id, frame, board.mac)
+        self._sent(board.id, frame, board.mac, self._address(member))
 
-    def _sent(self, number, frame, mac):
+    def _address(self, member):
+        """Of the board with that id; what is for a PC is broadcast."""
+        if member != EVERYONE:
+            for board in self.boards.values():
+                if board.member == member and board.alive:
+                    return board.mac
+        return BROADCAST
+
+    def _sent(self, number, frame, mac, to=BROADCAST):
         self._note(_SENT, number, frame)
         if self.recorded is not None:
             self.recorded.append(frame)
         air, kind = self.air, frame[1]
-        self._await_air(air.submit(self.now_us, mac, BROADCAST, len(frame), kind, frame))
+        self._await_air(air.submit(self.now_us, mac, to, len(frame), kind, frame))
 
     def _reach(self, sent, stations):
         board = self._by_mac.get(sent.sender.mac)
