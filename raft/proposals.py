@@ -207,12 +207,10 @@ class Proposals:
         not it stays silent; the board will ask the next."""
         if self.raft.role != LEADER or self.raft.term != term:
             return
-        last_index = self.raft.log.last_index
         code, index = self._append_once(kind, data)
         if index and asker[0] not in self.raft.waiting:
             self.raft.waiting.append(asker[0])
-        # What is new in the log says so itself.
-        if code and index <= last_index:
+        if code and code != ACCEPTED:  # what is in the log says so itself
             self.send_outcome(asker, code, index, self.raft.term if index else 0)
 
     def on_outcome(self, message, epoch):

@@ -13,6 +13,7 @@ BENCHMARKS = {
     "latency": rows.latency,
     "throughput": rows.throughput,
     "failover": rows.failover,
+    "jam": rows.jam,
     "catch_up": rows.catch_up,
     "sim_speed": rows.sim_speed,
 }

@@ -14,11 +14,11 @@ _LIMIT_MS = 20_000
 
 
 class Rig:
-    """`boards` boards, `loss` (0..1) of each frame at each receiver, `loop` of all boards; the
-    world's own checks run."""
+    """`boards` boards, `loss` (0..1) of each frame at each receiver, `loop` of all boards, `cpu`:
+    whether their processors take time; the world's own checks run."""
 
-    def __init__(self, boards, loss=0.0, seed=1, loop=SPINS, **settings):
-        chip = Chip(loop)
+    def __init__(self, boards, loss=0.0, seed=1, loop=SPINS, cpu=True, **settings):
+        chip = Chip(loop, cpu)
         self.world = world = World(seed, boards, boot_spread_ms=0, settings=settings, chip=chip)
         world.air.use("radio", shadowing_db=0.0, fading_m=0, burst_loss=0.0)
         for me in world.boards:
@@ -54,6 +54,11 @@ class Rig:
     def busy_us(self):
         """How long the channel was occupied so far; a collision counts once."""
         return sum(channel["busy_us"] for channel in self.world.air.stats()["channels"].values())
+
+    def warm_up(self):
+        """Every board opens its session; from now on a write is a write."""
+        for me in self.world.boards:
+            self.write(me)
 
     def write(self, me):
         """Propose a set at board `me`, and wait for the answer; returns the Asked. One that is not
