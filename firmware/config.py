@@ -25,6 +25,7 @@ _SETTINGS = (
     "remove_ms",
     "gather_ms",
     "slot_ms",
+    "airtime_percent",
 )
 _KNOWN = (
     "role",

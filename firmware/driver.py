@@ -6,6 +6,7 @@ promise anything that it could not write.
 """
 
 from firmware.journal import JournalDamaged
+from firmware.meter import Meter
 from raft import membership
 from raft.auth import KeyRing, cluster_hash
 from raft.birth import Birth
@@ -131,6 +132,7 @@ class Driver:
         state = LOST if self.lost else BORN if found.identity else VIRGIN
         self.birth = Birth(self.raft, state, plate.chip, random_bytes, self._adopt)
         self.freshness = Freshness(random_bytes)
+        self.meter = Meter(config.settings.airtime_percent)
         self.proposals = Proposals(self.raft)
         self.reads = Reads(self.raft)
         # Frames that were authentic, but not for us to act on.
@@ -221,6 +223,7 @@ class Driver:
         """What time, frames and the app have brought; return when there is more to do."""
         for _ in range(_ROUNDS_A_STEP):
             now_ms = self._clock_ms()
+            self.raft.quiet_until_ms = now_ms + self.meter.wait_ms(now_ms)
             deadline_ms = self._tick(now_ms)
             self._deliver()
             if deadline_ms > now_ms:
@@ -277,6 +280,7 @@ class Driver:
         message = self._message
         if self.codec.decode(self.radio.frame, length, message) is not None:
             return False
+        self.meter.used(length)
         if message.src == self.codec.src:
             # Our own frame played back, or another board that has our id.
             if message.type == HELLO:
@@ -433,6 +437,7 @@ class Driver:
             return
         if message.type == APPEND:
             self.raft.append_left(message.seq)
+        self.meter.used(length)
         frame = self._out_view[:length]
         if self.raft.settings.broadcast or message.dst == EVERYONE:
             self.radio.send(frame)

@@ -114,6 +114,7 @@ class Raft:
         self._sent_seq = [0] * _SENT_KEPT  # the AppendEntries that left last, and when
         self._sent_ms = [0] * _SENT_KEPT
         self.turns = Turns()
+        self.quiet_until_ms = 0  # the channel is used up: new entries and forwards wait
         self.waiting = []  # ids of members that wait to hear of a commit, with broadcast off
         self.heard = Heard()
         # Follower: the snapshot that a leader is sending us, or None.

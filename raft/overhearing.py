@@ -10,7 +10,7 @@ from raft.message import ACK, FOLLOWER, GRANTED, NOBODY, PRE, PROMISED, SUCCESS,
 
 OVERHEARD = (ACK, VOTE)  # what is of use to others than its addressee
 
-_GUARD_SLOTS = const(4)  # after the last ack that was asked for, to have heard and handled it
+_GUARD_SLOTS = const(6)  # after the last ack that was asked for, to have heard and handled it
 
 
 class Heard:

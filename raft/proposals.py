@@ -350,7 +350,7 @@ class Proposals:
             for proposal in due:
                 self._append_own(proposal)
             return
-        if self._is_under_way():
+        if self._is_under_way() or self.raft.now_ms < self.raft.quiet_until_ms:
             return
         term = self.raft.term
         free = FREE_IN_BATCH

@@ -85,7 +85,7 @@ def speak(raft):
     # commit index of 0 after a power cycle: its no-op must go out all the same.
     limit = raft.log.last_index
     is_new = raft.sent_index < limit
-    for left in range(_FRAMES_AT_ONCE, 0, -1):
+    for left in range(_FRAMES_AT_ONCE if raft.now_ms >= raft.quiet_until_ms else 1, 0, -1):
         message = _append_to(raft, EVERYONE)
         raft.sent_index = _fill(raft, message, raft.sent_index, limit)
         if raft.sent_index >= limit or left == 1:
@@ -97,7 +97,8 @@ def news_waits(raft):
     """There is something new to send. It waits while something is under way, so that what comes
     until then goes out in one frame; but a heartbeat does not wait, and takes it along."""
     if raft.sent_index <= raft.commit_index or not raft.settings.overhears:
-        raft.heartbeat_at_ms = raft.now_ms
+        due_ms = max(raft.now_ms, raft.quiet_until_ms)
+        raft.heartbeat_at_ms = min(raft.heartbeat_at_ms, due_ms)
 
 
 def _append_to(raft, dst):

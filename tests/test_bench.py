@@ -48,7 +48,7 @@ def test_nothing_is_faster_than_light_or_flash():
 
 
 def test_throughput_never_exceeds_what_is_offered():
-    few, many = rows.throughput((10, 300), 1, 3)["rows"]
+    few, many = rows.throughput((10, 300), 1, 3)["rows"][:2]
     assert few["committed"] <= 10 and few["busy"] == 0 and few["elections"] == 0
     assert few["airtime_share"] < many["airtime_share"] <= 1 and 0 <= few["fairness"] <= 1
 
@@ -101,3 +101,16 @@ def test_what_a_jammed_channel_does():
     result = rows.jam(2, 3, 1)
     assert result["lost"] == 0 and 0 < result["leader_most_ms"] < 2000
     assert result["rows"][0]["committed"] > 0
+
+
+def test_the_share_of_the_channel_is_kept():
+    """Whatever is asked for; two seconds, of which a burst may use the share of one more."""
+    wide, narrow = [rows.throughput((400,), 4, 5)["rows"][i] for i in (1, 0)]
+    assert narrow["airtime_share"] < 0.30 * 5 / 4 + 0.02
+    few = Rig(5, airtime_percent=10)
+    few.warm_up()
+    few.world.run(2000)
+    before_us = few.busy_us()
+    few.flood(400, 4)
+    assert (few.busy_us() - before_us) / 4e6 < 0.10 * 5 / 4 + 0.04
+    assert wide["elections"] == narrow["elections"] == 0

@@ -91,6 +91,7 @@ TIMES = (
     "leap_since_ms",
     "now_ms",
     "promised_until_ms",
+    "quiet_until_ms",
     "silent_until_ms",
     "transfer_until_ms",
 )
