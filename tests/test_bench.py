@@ -10,6 +10,7 @@ from raft.message import ACK, APPEND
 from tools import cli
 from tools.air import airtime_us
 from tools.bench import report, rows
+from tools.bench.goals import judged
 from tools.bench.rig import Rig, spread
 
 
@@ -114,3 +115,15 @@ def test_the_share_of_the_channel_is_kept():
     few.flood(400, 4)
     assert (few.busy_us() - before_us) / 4e6 < 0.10 * 5 / 4 + 0.04
     assert wide["elections"] == narrow["elections"] == 0
+
+
+def test_goals_are_held_against_what_was_measured(tmp_path):
+    rows_of = [{"boards": 5, "loss": 0.1, "ratio_unicast": 0.6, "idle_share": 0.01}]
+    rows_of += [
+        {"boards": n, "loss": 0.0, "ratio_unicast": 0.2, "idle_share": 0.2} for n in (5, 15)
+    ]
+    numbers = {"ratio_floor": 1.1, "ratio_unicast": 0.2, "rows": rows_of}
+    (tmp_path / "airtime.json").write_text(json.dumps(numbers))
+    reached = [line["reached"] for line in judged(tmp_path)]
+    assert reached == ["yes", "yes", "NO", "yes", "NO", "NO"]
+    assert judged(tmp_path / "nothing") == []

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.bench import rows
+from tools.bench.goals import judged
 
 BENCHMARKS = {
     "airtime": rows.airtime,
@@ -40,6 +41,10 @@ def bench(names=(), folder=FOLDER, console=None):
         console.print("[bold]%s[/]: %s" % (name, " ".join(BENCHMARKS[name].__doc__.split())))
         console.print(_table(numbers["rows"]))
         result[name] = {key: value for key, value in numbers.items() if key != "rows"}
+    lines = judged(folder)
+    if lines:
+        console.print("[bold]goals[/], and what was measured last:")
+        console.print(_table(lines))
     return result
 
 
