@@ -206,6 +206,7 @@ class Driver:
 
     def step(self):
         """Do all that is due; return when to come back at the latest (ms), frames aside."""
+        is_idle = True
         for _ in range(_FRAMES_A_STEP):
             length = self.radio.receive()
             if not length:
@@ -214,10 +215,23 @@ class Driver:
             # lease as it was before (rule 5).
             if self._receive(length, self._clock_ms()):
                 self.touched = True
+            is_idle = False
         if self.touched or self._clock_ms() >= self._due_ms:  # most frames are for others
             self.touched = False
             self._due_ms = self._work()
+        elif is_idle and self.journal.store.dirty and self._is_quiet():
+            self.journal.store.tend()
         return self._due_ms
+
+    def _is_quiet(self):
+        """True if nothing will miss this board while it erases a sector: everything is committed,
+        and it is not to speak for a while."""
+        raft = self.raft
+        if not self.birth.takes_part() or raft.leader == NOBODY:
+            return False
+        if raft.commit_index != raft.log.last_index:
+            return False
+        return self._due_ms - self._clock_ms() >= raft.settings.heartbeat_ms // 2
 
     def _work(self):
         """What time, frames and the app have brought; return when there is more to do."""
@@ -263,7 +277,7 @@ class Driver:
 
     def _save(self):
         raft = self.raft
-        if raft.snapshot_unsaved:
+        if raft.snapshot_unsaved or self.journal.is_crowded():
             self.journal.rewrite(raft.term, raft.vote, raft.snapshot, raft.log)
         else:
             if raft.term != self._saved_term or raft.vote != self._saved_vote:

@@ -1,16 +1,19 @@
 """The journal's store as a littlefs file: for boards without the raw partition `raft`.
 
 What `flush` returns from is durable, and a flush is all or nothing (littlefs; `os.sync` does
-nothing there). One flush costs about one sector erase, 45-80 ms on a chip.
+nothing there). One flush costs about one sector erase, 45-80 ms on a chip, and is counted as one.
 """
 
 import os
 
+from firmware.store import Store
 
-class FileStore:
+
+class FileStore(Store):
     """Store for `firmware.journal.Journal` in the file `path`, created if there is none."""
 
     def __init__(self, path):
+        super().__init__()
         self._path = path
         self._old = None
         try:
@@ -19,12 +22,20 @@ class FileStore:
             open(path, "wb").close()
             self._file = open(path, "r+b")
 
-    def read(self, n):
-        """The next `n` bytes from the beginning on, fewer at the end."""
-        return self._file.read(n)
+    def find(self):
+        try:
+            self.sectors = os.statvfs(self._path)[2]
+        except (OSError, AttributeError):
+            pass  # a file system that cannot tell
 
-    def append(self, buf):
-        self._file.write(buf)
+    def read(self, n):
+        piece = self._file.read(n)
+        self._grown += len(piece)
+        return piece
+
+    def append(self, record, sequence):
+        super().append(record, sequence)
+        self._file.write(record)
 
     def begin(self):
         """What is appended from now on goes into a copy..."""
@@ -33,21 +44,24 @@ class FileStore:
 
     def finish(self):
         """...which takes the file's place by one atomic rename."""
+        super().finish()
         self._file.close()
         self._old.close()
         os.rename(self._path + ".new", self._path)
         self._file = open(self._path, "r+b")
         self._file.seek(0, 2)
+        self.erases += 1
 
     def sync(self):
         self._file.flush()
+        self.erases += 1
 
-    def cut(self, length):
-        """Keep the first `length` bytes."""
+    def cut(self, at):
+        """Keep the first `at` bytes."""
         self._file.seek(0)
         self.begin()
-        while length:
-            piece = self._old.read(min(length, 512))
+        while at:
+            piece = self._old.read(min(at, 512))
             self._file.write(piece)
-            length -= len(piece)
+            at -= len(piece)
         self.finish()

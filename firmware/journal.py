@@ -1,9 +1,9 @@
 """The journal: what a member must not forget, as records in a store that only grows.
 
-    | length u16 | type u8 | check u8 | sequence u32 | payload | CRC-32 u32 | mark u8 |
+    | mark u8 | check u8 | type u8 | length u16 | sequence u32 | payload | CRC-32 u32 |
 
-`check` guards the length. The CRC covers all before it. The mark says that the record was whole
-before anything could depend on it, so that at recovery
+`check` guards the length, the CRC all but the mark. The mark (0) is programmed second, once the
+rest is there and before anything depends on the record, so that on raw flash
 
     CRC good, mark there    a record
     CRC good, no mark       whole, but never acknowledged: kept, and marked
@@ -11,20 +11,21 @@ before anything could depend on it, so that at recovery
     CRC bad,  mark there    damage: an acknowledged record is lost; the board must not vote
 
 A tail that is followed by anything is damage too, and so is a gap in the sequence. On littlefs,
-record and mark go out in one flush, which is atomic there.
+record and mark go out in one flush, which is atomic there: a bad CRC is always damage. The whole
+format is drawn in docs/journal.md.
 """
 
 from binascii import crc32
 from struct import pack_into, unpack_from
 
+from firmware.store import RECORD_MAX, JournalDamaged
 from raft.message import COUNTER_LIMIT, KIND_MAX, NOBODY, const
 from raft.snapshot import Snapshot
-from raft.wire import COMMAND_MAX
 
-_HEAD = const(8)
-_FOOT = const(5)
-_MARK = const(0x4D)
-_PAYLOAD_MAX = COMMAND_MAX + 32
+_HEAD = const(9)
+_FOOT = const(4)
+_MARK = const(0)
+_PAYLOAD_MAX = RECORD_MAX - _HEAD - _FOOT
 
 _HARD_STATE = const(1)  # term u32, vote u32: one record, so that they can never disagree
 _ENTRY = const(2)  # index u32, term u32, kind u8, data; replaces everything from its index on
@@ -42,10 +43,6 @@ _SIZES = {
 }
 
 
-class JournalDamaged(Exception):
-    """The store holds something that a power cut cannot explain; the text says what and where."""
-
-
 class Recovered:
     """What the journal holds: `identity` (id, incarnation, chip; None: nobody's), `term`, `vote`,
     `epoch`, `snapshot` (or None), and the `entries` ((term, kind, data)) behind it."""
@@ -60,39 +57,31 @@ class Recovered:
 
 
 class Journal:
-    """Records over a store: anything with read(n), append(buf), sync(), cut(length), and begin()
-    and finish() around what shall take the place of everything before, by one atomic step.
-
-    Nothing is durable before `sync` returns. A store that fails raises OSError, and the member has
-    to stop: what it was about to promise is not safe.
-    """
+    """Records over a `firmware.store.Store`. Nothing is durable before `sync` returns."""
 
     def __init__(self, store):
-        self._store = store
+        self.store = store
         self._sequence = 0
         self._total = 0
         self._identity = None
         self._epoch = 0
-        self._buf = bytearray(_HEAD + _PAYLOAD_MAX + _FOOT)
+        self._buf = bytearray(RECORD_MAX)
         self._view = memoryview(self._buf)
 
     def recover(self):
         """Read the whole store; call once, first. Raises JournalDamaged."""
         found = Recovered()
-        good = 0
+        store = self.store
+        store.find()
         while True:
-            record, size = self._read_record(good)
-            if record is None:
+            torn_at = self._read_part(found)
+            before = store.next_part()
+            if before is None:
                 break
-            kind, payload, marked = record
-            self._restore(kind, payload, found, good)
-            if not marked:
-                self._mark_again(good, kind, payload)
-                size = 0
-                break
-            good += size
-        if size:
-            self._store.cut(good)
+            if before != self._sequence:
+                raise JournalDamaged("records are missing before %s" % store.place(0))
+        if torn_at is not None:
+            store.cut(torn_at)
         self._identity, self._epoch = found.identity, found.epoch
         snapshot = found.snapshot
         if snapshot is not None:
@@ -101,72 +90,84 @@ class Journal:
             snapshot.image = bytes(snapshot.image)
         return found
 
-    def _read_record(self, at):
-        """((kind, payload, marked), size) of the next record; at the end (None, tail's size)."""
-        head = self._store.read(_HEAD)
-        if len(head) < _HEAD:
-            return None, len(head)
-        length, kind, check, sequence = unpack_from("<HBBI", head)
-        if check != _check(length, kind) or length > _PAYLOAD_MAX:
-            raise JournalDamaged("no record begins at byte %d of the journal" % at)
-        rest = self._store.read(length + _FOOT)
-        size = _HEAD + len(rest)
-        if len(rest) < length + _FOOT - 1:
-            return None, size
-        marked = len(rest) == length + _FOOT and rest[-1] == _MARK
-        if not marked and self._store.read(1):
-            raise JournalDamaged("the record at byte %d of the journal has lost its mark" % at)
-        if unpack_from("<I", rest, length)[0] != crc32(rest[:length], crc32(head)):
-            if marked:
-                raise JournalDamaged("the record at byte %d of the journal is damaged" % at)
-            return None, size
-        if sequence != self._sequence + 1:
-            raise JournalDamaged("records are missing before byte %d of the journal" % at)
-        self._sequence = sequence
-        return (kind, rest[:length], marked), size
+    def _read_part(self, found):
+        """Read the records of this part; returns where its torn tail begins, None if it has
+        none."""
+        at = 0
+        while True:
+            head = self.store.read(_HEAD)
+            if not head:
+                return None
+            size = self._read_record(head, found, at)
+            if not size:
+                return at
+            at += size
 
-    def _mark_again(self, good, kind, payload):
-        """The last record is whole but has no mark: it gets one before anything depends on it."""
-        self._store.cut(good)
-        self._sequence -= 1
-        self._buf[_HEAD : _HEAD + len(payload)] = payload
-        self._append(kind, len(payload))
-        self.sync()
+    def _read_record(self, head, found, at):
+        """Bytes of the record at byte `at`, which begins with `head`; 0 if it is torn."""
+        store = self.store
+        is_short = len(head) < _HEAD
+        rest = b""
+        if not is_short:
+            mark, check, kind, length, sequence = unpack_from("<BBBHI", head)
+            if check == _check(length, kind) and length <= _PAYLOAD_MAX:
+                rest = store.read(length + _FOOT)
+                is_short = len(rest) < length + _FOOT
+        if not rest or is_short or _crc(head, rest, length) != unpack_from("<I", rest, length)[0]:
+            if store.is_torn(at, is_short):
+                return 0
+            raise JournalDamaged("the record at %s is damaged" % store.place(at))
+        if sequence != self._sequence + 1:
+            raise JournalDamaged("records are missing before %s" % store.place(at))
+        self._sequence = sequence
+        self._restore(kind, rest[:length], found, at)
+        if mark != _MARK:
+            store.mark(at)
+        return _HEAD + length + _FOOT
 
     def _restore(self, kind, payload, found, at):
         if kind not in _SIZES:
-            raise JournalDamaged("unknown record type %d at byte %d of the journal" % (kind, at))
+            raise JournalDamaged("unknown record type %d at %s" % (kind, self.store.place(at)))
         least, most = _SIZES[kind]
         if not least <= len(payload) <= most:
             raise JournalDamaged(
-                "the record at byte %d of the journal has %d bytes, type %d has %d to %d"
-                % (at, len(payload), kind, least, most)
+                "the record at %s has %d bytes, type %d has %d to %d"
+                % (self.store.place(at), len(payload), kind, least, most)
             )
         if kind == _HARD_STATE:
-            found.term, found.vote = _numbers("<II", payload, at)
+            found.term, found.vote = self._numbers("<II", payload, at)
         elif kind == _EPOCH:
-            found.epoch = _numbers("<I", payload, at)[0]
+            found.epoch = self._numbers("<I", payload, at)[0]
         elif kind == _IDENTITY:
-            found.identity = _numbers("<BHI", payload, at)
+            found.identity = self._numbers("<BHI", payload, at)
         elif kind == _ENTRY:
-            index, term, entry_kind = _numbers("<IIB", payload, at)
+            index, term, entry_kind = self._numbers("<IIB", payload, at)
             place = index - (0 if found.snapshot is None else found.snapshot.index)
             if not 1 <= place <= len(found.entries) + 1:
-                raise JournalDamaged("entry %d at byte %d leaves a gap in the log" % (index, at))
+                raise JournalDamaged(
+                    "entry %d at %s leaves a gap in the log" % (index, self.store.place(at))
+                )
             if entry_kind > KIND_MAX:
                 raise JournalDamaged(
-                    "the entry at byte %d is of unknown kind %d" % (at, entry_kind)
+                    "the entry at %s is of unknown kind %d" % (self.store.place(at), entry_kind)
                 )
             while len(found.entries) >= place:
                 found.entries.pop()
             found.entries.append((term, entry_kind, bytes(payload[9:])))
         elif kind == _SNAPSHOT:
-            index, term, self._total, offset = _numbers("<IIHH", payload, at)
+            index, term, self._total, offset = self._numbers("<IIHH", payload, at)
             if offset == 0:
                 found.snapshot = Snapshot(index, term, bytearray())
             if found.snapshot is None or offset != len(found.snapshot.image):
-                raise JournalDamaged("the snapshot at byte %d of the journal has a gap" % at)
+                raise JournalDamaged("the snapshot at %s has a gap" % self.store.place(at))
             found.snapshot.image.extend(payload[12:])
+
+    def _numbers(self, layout, payload, at):
+        """The numbers at the beginning of the record at byte `at`."""
+        numbers = unpack_from(layout, payload)
+        if max(numbers) >= COUNTER_LIMIT:
+            raise JournalDamaged("the record at %s counts beyond 2**30" % self.store.place(at))
+        return numbers
 
     def hard_state(self, term, vote):
         """Note term and vote."""
@@ -195,20 +196,32 @@ class Journal:
     def begin_anew(self, member, incarnation, chip):
         """Put an empty journal of a new identity in the place of whatever is there; returns when
         that is durable."""
-        self._store.begin()
+        self.store.begin()
         self._sequence = 0
         self.identity(member, incarnation, chip)
         self.epoch(1)
-        self._store.finish()
+        self.store.finish()
+
+    def is_crowded(self):
+        """True if it is time to `rewrite` the journal, be there a new snapshot or not."""
+        return self._identity is not None and self.store.is_crowded()
 
     def rewrite(self, term, vote, snapshot, log):
-        """Put `snapshot` and the entries of `log` behind it in the place of all before; returns
-        when that is durable. A power cut in between leaves what was there."""
-        self._store.begin()
+        """Put `snapshot` (none if its index is 0) and the entries of `log` behind it in the place
+        of all before; returns when that is durable. A power cut in between leaves what was
+        there."""
+        self.store.begin()
         self._sequence = 0
         self.identity(*self._identity)
         self.epoch(self._epoch)
         self.hard_state(term, vote)
+        if snapshot.index:
+            self._snapshot(snapshot)
+        for index in range(snapshot.index + 1, log.last_index + 1):
+            self.entry(index, log.entry(index))
+        self.store.finish()
+
+    def _snapshot(self, snapshot):
         image = snapshot.image
         for offset in range(0, max(len(image), 1), _PIECE):
             piece = image[offset : offset + _PIECE]
@@ -223,34 +236,26 @@ class Journal:
             )
             self._buf[_HEAD + 12 : _HEAD + 12 + len(piece)] = piece
             self._append(_SNAPSHOT, 12 + len(piece))
-        for index in range(snapshot.index + 1, log.last_index + 1):
-            self.entry(index, log.entry(index))
-        self._store.finish()
 
     def _append(self, kind, length):
         buf = self._buf
         self._sequence += 1
-        pack_into("<HBBI", buf, 0, length, kind, _check(length, kind), self._sequence)
+        pack_into("<BBBHI", buf, 0, _MARK, _check(length, kind), kind, length, self._sequence)
         end = _HEAD + length
-        pack_into("<I", buf, end, crc32(self._view[:end]))
-        buf[end + 4] = _MARK
-        self._store.append(self._view[: end + _FOOT])
+        pack_into("<I", buf, end, crc32(self._view[1:end]))
+        self.store.append(self._view[: end + _FOOT], self._sequence)
 
     def sync(self):
         """Return when everything noted is durable."""
-        self._store.sync()
+        self.store.sync()
 
 
 def _check(length, kind):
     return (length ^ length >> 8 ^ kind ^ 0xA5) & 0xFF
 
 
-def _numbers(layout, payload, at):
-    """The numbers at the beginning of a record, which is at byte `at`."""
-    numbers = unpack_from(layout, payload)
-    if max(numbers) >= COUNTER_LIMIT:
-        raise JournalDamaged("the record at byte %d of the journal counts beyond 2**30" % at)
-    return numbers
+def _crc(head, rest, length):
+    return crc32(rest[:length], crc32(head[1:]))
 
 
 def _counter(value):

@@ -12,6 +12,7 @@ import select
 import sys
 import time
 
+import esp32
 import machine
 
 from firmware import config as config_file
@@ -54,7 +55,6 @@ def start():
 async def run_node(config):
     """Run a node for ever."""
     from firmware.driver import Driver
-    from firmware.filestore import FileStore
     from firmware.journal import Journal
     from firmware.nameplate import Nameplate
     from firmware.radio import Radio
@@ -64,7 +64,7 @@ async def run_node(config):
     driver = Driver(
         config,
         radio,
-        Journal(FileStore(JOURNAL)),
+        Journal(open_store()),
         config.new_machine(),
         Nameplate(),
         clock.now_ms,
@@ -83,6 +83,19 @@ async def run_node(config):
         if wait_ms > 0:
             poller.poll(min(wait_ms, _TURN_MS))
         await asyncio.sleep_ms(0)
+
+
+def open_store():
+    """Where the journal is kept: in the raw partition `raft`, or in a file if there is none."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label="raft")
+    if found:
+        from firmware.ringstore import RingStore
+
+        return RingStore(found[0])
+    from firmware.filestore import FileStore
+
+    print("raftnow: no partition raft: the journal is a file, each write stalls this board")
+    return FileStore(JOURNAL)
 
 
 def random_below(n):

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from collector import envelope
+from firmware.ringstore import RingStore
 from raft.keyvalue import KeyValue, set_command
 from raft.message import (
     LEARNER,
@@ -23,9 +24,11 @@ from raft.message import (
     SNAPSHOT,
     VOTER,
 )
+from tests.portable.memory_flash import MemoryFlash
 from tools.demo import ROOT, VirtualCluster, firmware_files
 from tools.link import Link, LinkError
 from tools.pc import Station
+from tools.virtual import image, nor
 
 RAFTNOW = [sys.executable, "-m", "tools.cli"]
 
@@ -233,6 +236,16 @@ def members(link, node):
     return {member: (incarnation, role) for member, incarnation, role, _ in reading.values}
 
 
+def flip_a_bit_of_the_journal(path):
+    store = RingStore(MemoryFlash(image=bytearray(image.partition(path, "raft"))))
+    store.find()
+    with open(path, "r+b") as flash:
+        flash.seek(nor.RAFT[-1][2] + store._chain[0] * nor.SECTOR + 45)
+        byte = flash.read(1)[0]
+        flash.seek(-1, 1)
+        flash.write(bytes([byte ^ 0x10]))
+
+
 def test_a_board_with_a_damaged_journal_comes_back_as_another_one(demo, link):
     """What a power cut cannot explain: the board may have forgotten a vote. It gives none until the
     leader has let it in, as a learner; an order makes it a voter again."""
@@ -242,9 +255,7 @@ def test_a_board_with_a_damaged_journal_comes_back_as_another_one(demo, link):
     board = demo.board(victim)
     assert members(link, victim)[victim] == (1, VOTER)
     demo.boards.kill(board)
-    journal = bytearray(demo.boards.read_file(board, "/raft.journal"))
-    journal[len(journal) // 2] ^= 0x10
-    demo.boards.write_files(board, {"/raft.journal": bytes(journal)})
+    flip_a_bit_of_the_journal(demo.boards.image(board))
     begin = demo.boards.log(board).stat().st_size
     demo.boards.start(board)
     demo.boards.wait_for(board, "damaged", 10, begin)

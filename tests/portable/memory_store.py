@@ -1,10 +1,13 @@
 """A store for the journal, and a nameplate, in memory: what is not synced goes with the power."""
 
+from firmware.store import Store
 
-class MemoryStore:
+
+class MemoryStore(Store):
     """`image` is what a power cut leaves."""
 
     def __init__(self, image=b""):
+        super().__init__()
         self.image = bytearray(image)
         self._pending = bytearray()
         self._at = 0
@@ -16,10 +19,11 @@ class MemoryStore:
         self._at += len(piece)
         return piece
 
-    def append(self, buf):
+    def append(self, record, sequence):
         if self.failing:
             raise OSError(28)
-        self._pending.extend(bytes(buf))
+        super().append(record, sequence)
+        self._pending.extend(bytes(record))
 
     def sync(self):
         if self.failing:
@@ -34,12 +38,13 @@ class MemoryStore:
     def finish(self):
         if self.failing:
             raise OSError(5)
+        super().finish()
         self.image = self._pending
         self._pending = bytearray()
         self.syncs += 1
 
-    def cut(self, length):
-        self.image = bytearray(self.image[:length])
+    def cut(self, at):
+        self.image = bytearray(self.image[:at])
 
 
 class MemoryPlate:

@@ -362,9 +362,9 @@ class WatchedStore(MemoryStore):
         super().__init__()
         self.ends = [0]
 
-    def append(self, buf):
-        super().append(buf)
-        self.ends.append(self.ends[-1] + len(buf))
+    def append(self, record, sequence):
+        super().append(record, sequence)
+        self.ends.append(self.ends[-1] + len(record))
 
     def begin(self):
         super().begin()
@@ -396,7 +396,7 @@ def journal_image(chance, wild=False):
                 log.truncate(log.base_index + 1 + chance.below(len(log)))
             journal.entry(log.append(entry), entry)
         elif log.last_index and known["identity"]:
-            index = log.base_index + chance.below(len(log) + 1)
+            index = max(1, log.base_index + chance.below(len(log) + 1))
             known["snapshot"] = (index, log.term_at(index), chance.bytes(chance.below(500)))
             log.compact(index)
             journal.rewrite(known["term"], known["vote"], Snapshot(*known["snapshot"]), log)

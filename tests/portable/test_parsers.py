@@ -90,7 +90,7 @@ def test_a_codec_remembers_no_frame():
 class Sink(MemoryStore):
     """A flash that is not the heap's business."""
 
-    def append(self, buf):
+    def append(self, record, sequence):
         pass
 
     def sync(self):

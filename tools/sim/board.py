@@ -9,6 +9,7 @@ from random import Random
 
 from firmware.driver import Driver
 from firmware.journal import Journal
+from firmware.store import Store as AnyStore
 from raft.message import identity
 from raft.wire import BYTES, ENTRIES, FIELDS, FRAME_MAX, HEADER_FIELDS, NOTHING, TAILS, Codec
 
@@ -32,7 +33,7 @@ class PowerCut(Exception):
     """The power goes in the middle of a flash write; raised through the driver, which ends."""
 
 
-class Store:
+class Store(AnyStore):
     """The journal's store: what `sync` has not finished is lost with the power.
 
     Each sync takes `write_us`, and with probability `stall` `stall_us` more (a sector erase), in
@@ -40,6 +41,7 @@ class Store:
     """
 
     def __init__(self, board):
+        super().__init__()
         self._board = board
         self._image = board.image
         self._pending = bytearray()
@@ -51,8 +53,9 @@ class Store:
         self._at += len(piece)
         return piece
 
-    def append(self, buf):
-        self._pending += buf
+    def append(self, record, sequence):
+        super().append(record, sequence)
+        self._pending += record
 
     def begin(self):
         """What is appended from now on shall take the place of all before..."""
@@ -60,6 +63,7 @@ class Store:
 
     def finish(self):
         """...which it does at once or, if the power goes, not at all."""
+        super().finish()
         self._cut_if_told(0)
         self._image[:] = self._pending
         size = len(self._pending)
@@ -92,9 +96,9 @@ class Store:
         if board.stall and board.random.random() < board.stall:
             board.elapsed_us += board.stall_us
 
-    def cut(self, length):
-        """Keep the first `length` bytes."""
-        del self._image[length:]
+    def cut(self, at):
+        """Keep the first `at` bytes."""
+        del self._image[at:]
 
 
 class DurableView:
