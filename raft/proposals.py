@@ -44,7 +44,7 @@ from raft.sessions import (
 )
 from raft.wire import COMMAND_MAX, FREE_IN_BATCH
 
-CAPACITY = const(16)
+CAPACITY = const(32)
 RESEND_MS = const(100)  # to begin with; twice as long after each copy...
 _DOUBLED_MAX = const(3)  # ...so often: what is late is so because the air is full
 RESEND_APPENDED_MS = const(500)  # it is in the leader's log: only a loss of leader changes that

@@ -84,6 +84,8 @@ def speak(raft):
     # `propose` bounds what may wait for a majority. What a leader inherited may be more, with a
     # commit index of 0 after a power cycle: its no-op must go out all the same.
     limit = raft.log.last_index
+    if raft.settings.overhears and not turns.majority_follows(raft):
+        limit = raft.sent_index  # what is new would only be one more gap: repairs come first
     is_new = raft.sent_index < limit
     for left in range(_FRAMES_AT_ONCE if raft.now_ms >= raft.quiet_until_ms else 1, 0, -1):
         message = _append_to(raft, EVERYONE)
@@ -225,7 +227,31 @@ def _repair(raft, dst, follower, prev_index):
     else:
         follower.snapshot = None
         follower.repair_at_ms = raft.now_ms + raft.settings.heartbeat_ms // 2
-        _fill(raft, _append_to(raft, dst), prev_index, raft.log.last_index)
+        message = _append_to(raft, dst)
+        if raft.settings.overhears:
+            _serve_others_too(raft, message, follower, prev_index)
+        _fill(raft, message, prev_index, raft.log.last_index)
+
+
+def _serve_others_too(raft, message, follower, prev_index):
+    """Who lacks the same gets it with the same frame: it is for one board if only one needs it,
+    else for everyone, and those answer."""
+    asked = 0
+    count = 0
+    for place, who in enumerate(raft.configuration.identities):
+        other = raft.followers.get(who)
+        if other is None:
+            continue
+        lacks = other.behind and other.snapshot is None and other.match_index >= prev_index
+        if other is follower or lacks and raft.lately_heard(who):
+            count += 1
+            asked |= 1 << place
+            other.repair_index = prev_index
+            other.repair_at_ms = follower.repair_at_ms
+            other.joins_at = raft.sent_index
+    if count > 1:
+        message.dst = EVERYONE
+        message.asked = asked
 
 
 def advance_commit(raft):

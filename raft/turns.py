@@ -32,6 +32,11 @@ def is_confirmed(raft, seq):
     return count(raft, lambda who: raft.followers[who].heard_seq > seq) >= raft.majority()
 
 
+def majority_follows(raft):
+    """True if a majority of the voters can take what is broadcast."""
+    return count(raft, lambda who: not raft.followers[who].behind) >= raft.majority()
+
+
 def whom_to_ask(raft, last_index, is_new):
     """Bits, by place in the configuration, for an AppendEntries up to `last_index`; `is_new`: with
     entries that were not sent before."""

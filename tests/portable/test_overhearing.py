@@ -471,3 +471,73 @@ def test_pre_votes_and_refusals_tell_nothing():
     assert likely_leader(raft) == NOBODY
     raft.receive(told(VOTE, 1, 2, 3, flags=GRANTED), 5)
     assert likely_leader(raft) == 2
+
+
+# Repair.
+
+
+def gaps(table, followers, entries=3):
+    """These miss some entries of leader 1, and say so with its next frame."""
+    table.cut = {(1, me) for me in followers}
+    for value in range(entries):
+        table[1].propose(set_command(0, value))
+        beat(table)
+    table.cut = set()
+    for _ in range(2):
+        beat(table)
+
+
+def repairs(table, followers):
+    """Whom the frames were for that brought it to them, while they were behind."""
+    seen = []
+    leave = table._put
+
+    def put(src, message):
+        if message.type == APPEND and any([table[1].followers[name(f)].behind for f in followers]):
+            if message.entries:
+                seen.append(message.dst)
+        leave(src, message)
+
+    table._put = put
+    gaps(table, followers)
+    return seen
+
+
+def test_one_that_lacks_entries_gets_a_frame_of_its_own():
+    table = led()
+    seen = repairs(table, [4])
+    assert 4 in seen and table[4].log.last_index == table[1].log.last_index
+
+
+def test_several_that_lack_the_same_get_it_with_one_frame():
+    table = led()
+    table[1].followers[name(5)].behind = True
+    table.cut = {(1, 4), (1, 5)}
+    table[1].propose(set_command(0, 1))
+    beat(table)
+    table.cut = {(1, 4), (1, 5), (4, 1), (5, 1)}
+    gap = told(ACK, 4, 1, table[1].term, flags=0, index=1, entry_term=1, heard_epoch=1)
+    gap.heard_seq = table[1].append_seq
+    table[1].receive(gap, table.now_ms)
+    table.cut = set()
+    table.flush(1)
+    frame = sent_to(table, 4)[0]
+    assert (frame.dst, frame.prev_index, frame.asked) == (EVERYONE, 1, 0b11000)
+    for _ in range(2):
+        beat(table)
+    for me in (4, 5):
+        assert table[me].log.last_index == table[1].log.last_index == table[me].commit_index
+
+
+def test_nothing_new_while_a_majority_lacks_what_was_sent():
+    table = led()
+    for who in (2, 3, 4):
+        table[1].followers[name(who)].behind = True
+    sent_index = table[1].sent_index
+    table[1].propose(set_command(0, 1))
+    table.tick(50, [1])
+    assert [len(message.entries) for message in sent_to(table, 2)] == [0]
+    assert table[1].sent_index == sent_index
+    table[1].followers[name(2)].behind = False
+    table.tick(50, [1])
+    assert table[1].sent_index == sent_index + 1
