@@ -4,6 +4,7 @@ The unix port of MicroPython has neither pytest nor unittest. Prints a line a fa
 `N passed, M failed`; exits 1 if anything failed or nothing ran.
 """
 
+import gc
 import sys
 
 sys.path.insert(0, ".")
@@ -15,6 +16,7 @@ for name in sys.argv[1:]:
     for test in sorted(dir(module)):
         if not test.startswith("test_"):
             continue
+        gc.collect()  # the heap of the one before is no matter of this one
         try:
             getattr(module, test)()
             passed += 1
