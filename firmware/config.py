@@ -31,6 +31,7 @@ _KNOWN = (
     "role",
     "broadcast",
     "overhears",
+    "adaptive",
     "id",
     "cluster",
     "key",
@@ -85,8 +86,8 @@ class Config:
         for name in _SETTINGS:
             if name in values:
                 settings[name] = _whole(values, name, 0, 1 << 29)
-        for name in ("broadcast", "overhears"):
-            settings[name] = values.get(name, True)
+        for name, usual in (("broadcast", True), ("overhears", True), ("adaptive", False)):
+            settings[name] = values.get(name, usual)
             if settings[name] not in (True, False):
                 raise ConfigError("%s is true or false, not %r" % (name, settings[name]))
         try:

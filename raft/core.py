@@ -92,6 +92,7 @@ class Raft:
         self.now_ms = 0
         self.election_at_ms = 0
         self.heard_leader_ms = 0
+        self.gap_ms = 0  # the longest silence of a leader of late
         self.promised_until_ms = 0
         self.silent_until_ms = 0
         self.leap_since_ms = 0  # since when terms are heard that are too far ahead...

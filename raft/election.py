@@ -15,14 +15,31 @@ from raft.message import (
     TRANSFER,
     VOTE,
     VOTE_REQUEST,
+    const,
 )
+
+_GAPS = const(3)
+_LONGER = const(3)  # election timeouts, at most
 
 
 def reset_timer(raft):
-    """A new random timeout, so that split votes are rare (§5.2)."""
+    """A new random timeout, so that split votes are rare (§5.2).
+
+    If it adapts, it is longer where heartbeats come late or get lost: never shorter, because votes
+    are withheld for `election_min_ms` only (rule 5).
+    """
     settings = raft.settings
     spread = settings.election_max_ms - settings.election_min_ms + 1
     raft.election_at_ms = raft.now_ms + settings.election_min_ms + raft.random_below(spread)
+    if settings.adaptive and raft.gap_ms > settings.heartbeat_ms:
+        longer_ms = _GAPS * (raft.gap_ms - settings.heartbeat_ms)
+        raft.election_at_ms += min(longer_ms, _LONGER * settings.election_max_ms)
+
+
+def note_gap(raft):
+    """The leader is heard: how long were the silences before, of late?"""
+    gap_ms = min(raft.now_ms - raft.heard_leader_ms, _LONGER * raft.settings.election_max_ms)
+    raft.gap_ms = max(gap_ms, raft.gap_ms - raft.gap_ms // 16)
 
 
 def campaign_if_due(raft):

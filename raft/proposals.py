@@ -208,8 +208,9 @@ class Proposals:
         if self.raft.role != LEADER or self.raft.term != term:
             return
         code, index = self._append_once(kind, data)
-        if index and asker[0] not in self.raft.waiting:
-            self.raft.waiting.append(asker[0])
+        waiting = self.raft.waiting
+        if index and not self.raft.settings.broadcast and asker[0] not in waiting:
+            waiting.append(asker[0])
         if code and code != ACCEPTED:  # what is in the log says so itself
             self.send_outcome(asker, code, index, self.raft.term if index else 0)
 

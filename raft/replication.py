@@ -6,7 +6,7 @@ advances on send. It goes back for nobody: a follower that lacks the entry befor
 """
 
 from raft import entries, membership, overhearing, snapshot, turns
-from raft.election import reset_timer
+from raft.election import note_gap, reset_timer
 from raft.message import (
     ACK,
     APPEND,
@@ -24,6 +24,7 @@ from raft.message import (
 )
 from raft.wire import FREE_IN_APPEND
 
+_PATIENCE = const(3)  # election timeouts, of a leader whose followers may wait as long
 _FRAMES_AT_ONCE = const(3)  # with new entries; what is more follows when they are committed
 
 
@@ -67,7 +68,9 @@ def lead(raft):
 
 def _hears_majority(raft):
     """True if a majority, the leader included, was heard within an election timeout."""
-    return turns.count(raft, raft.lately_heard) >= raft.majority()
+    patience = _PATIENCE if raft.settings.adaptive else 1
+    since_ms = raft.now_ms - patience * raft.settings.election_max_ms
+    return turns.count(raft, lambda who: raft.followers[who].heard_ms > since_ms) >= raft.majority()
 
 
 def _hand_over(raft):
@@ -344,6 +347,7 @@ def on_append(raft, message):
     if raft.role != FOLLOWER or raft.leader != message.src:
         # A candidate that hears the term's leader returns to follower (§5.2).
         raft.become_follower(message.term, message.src)
+    note_gap(raft)
     raft.heard_leader_ms = raft.now_ms
     if message.promise_ms <= raft.settings.promise_ms:
         # After a reboot no more than that is kept: nothing longer is promised (rule 5).

@@ -13,7 +13,8 @@ class Settings:
     its first boards. `broadcast`: the radio sends one frame for all, else one for each;
     `overhears`: acks come in turn, and are of use to all who hear them, else all answer at once, as
     in the paper; `slot_ms`: how long the next board in turn waits with its ack, an ack's airtime
-    and the handling of one; `airtime_percent`: the share of the channel that the cluster may use.
+    and the handling of one; `airtime_percent`: the share of the channel that the
+    cluster may use; `adaptive`: election timeouts grow where the leader is heard badly.
 
     `promise_ms`, the longest that a voter may promise to withhold votes (thesis 4.2.3, 6.4.1) and
     so the time after a reboot in which it grants none, is `election_min_ms`. A lease on such a
@@ -45,6 +46,7 @@ class Settings:
         overhears=True,
         slot_ms=3,
         airtime_percent=30,
+        adaptive=False,
     ):
         if not 0 < election_min_ms < election_max_ms <= 60000:
             raise ValueError(
@@ -85,6 +87,7 @@ class Settings:
         if not 1 <= airtime_percent <= 100:
             raise ValueError("airtime_percent is 1 to 100: the share of the channel")
         self.airtime_percent = airtime_percent
+        self.adaptive = bool(adaptive)
         self.broadcast = bool(broadcast)
         # What is sent to one is heard by one.
         self.overhears = bool(overhears) and self.broadcast

@@ -1,6 +1,7 @@
 """Leader election (§5.2, §5.4.1; thesis 3.10, 4.2.3, 6.2, 9.6): one test a rule."""
 
 from raft.core import Busy
+from raft.election import note_gap, reset_timer
 from raft.intlist import set_command
 from raft.message import (
     CANDIDATE,
@@ -12,6 +13,7 @@ from raft.message import (
     VOTE_REQUEST,
     Message,
 )
+from raft.settings import Settings
 from tests.portable.table import LONG_MS, Table, name, raises
 
 
@@ -401,3 +403,41 @@ def test_a_lone_voter_leads_only_when_its_vote_is_durable():
     assert raft.role == LEADER and table.members[1].durable["vote"] == name(1)
     table.tick(0)
     assert table[1].commit_index == 1
+
+
+# Timeouts that adapt.
+
+
+def waits_ms(table, gaps_ms):
+    """How long follower 2 waits for a leader whose heartbeats came with these silences between."""
+    raft = table[2]
+    for gap_ms in gaps_ms:
+        table.now_ms += gap_ms
+        raft.now_ms = table.now_ms
+        note_gap(raft)
+        raft.heard_leader_ms = raft.now_ms
+        reset_timer(raft)
+    return raft.election_at_ms - table.now_ms
+
+
+def test_a_follower_that_hears_badly_waits_longer_if_it_adapts():
+    calm, bad = [50] * 5, [50, 250, 50]
+    usual = waits_ms(Table(3), calm)
+    assert waits_ms(Table(3), bad) == usual
+    assert waits_ms(Table(3, Settings(adaptive=True)), calm) == usual
+    longer = waits_ms(Table(3, Settings(adaptive=True)), bad)
+    assert usual + 400 < longer <= usual + 3 * 300
+    assert waits_ms(Table(3, Settings(adaptive=True)), bad + [50] * 60) < usual + 100
+
+
+def test_a_leader_that_hears_few_is_as_patient_if_it_adapts():
+    for adaptive, leads in ((False, False), (True, True)):
+        table = Table(3, Settings(adaptive=adaptive))
+        table.elect(1)
+        table.cut = {(2, 1), (3, 1)}
+        for _ in range(10):
+            table.tick(50, [1])
+        assert (table[1].role == LEADER) == leads
+        for _ in range(20):
+            table.tick(50, [1])
+        assert table[1].role != LEADER

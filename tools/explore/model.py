@@ -85,6 +85,7 @@ CONSTANT = (
 )
 TIMES = (
     "election_at_ms",
+    "gap_ms",
     "heard_leader_ms",
     "heartbeat_at_ms",
     "leap_heard_ms",

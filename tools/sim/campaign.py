@@ -171,6 +171,7 @@ def _limits(seed, boards):
         "promote_ms": random.choice((100, 500, 2000)),
         "remove_ms": random.choice((1000, 3000, 60_000)),
         "gather_ms": 1000,
+        "adaptive": seed % 2,
     }
 
 
