@@ -127,3 +127,10 @@ def test_goals_are_held_against_what_was_measured(tmp_path):
     reached = [line["reached"] for line in judged(tmp_path)]
     assert reached == ["yes", "yes", "NO", "yes", "NO", "NO"]
     assert judged(tmp_path / "nothing") == []
+
+
+def test_scale_has_a_row_for_each_size():
+    three, four = rows.scale((3, 4), 4, 2)["rows"]
+    assert (three["boards"], four["boards"]) == (3, 4)
+    assert 0 < three["us_per_write"] < four["us_per_write"]
+    assert three["failover_median"] > 100 and three["committed"] <= 200

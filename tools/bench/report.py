@@ -16,6 +16,7 @@ BENCHMARKS = {
     "failover": rows.failover,
     "jam": rows.jam,
     "catch_up": rows.catch_up,
+    "scale": rows.scale,
     "sim_speed": rows.sim_speed,
 }
 FOLDER = pathlib.Path("build/bench")

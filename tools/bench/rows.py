@@ -13,6 +13,16 @@ LOSSES = (0.0, 0.05, 0.1, 0.2)
 _JUDGED = 5  # boards whose ratio stands at the top
 _IDLE_MS = 20_000
 _FAST_MAX = 7
+_OF_SIZE = (
+    "boards",
+    "us_per_write",
+    "idle_share",
+    "leader_median",
+    "failover_median",
+    "failover_p99",
+    "committed",
+    "elections",
+)
 _SLOWLY = {"heartbeat_ms": 150, "election_min_ms": 450, "election_max_ms": 900}
 
 
@@ -234,6 +244,31 @@ def catch_up(distances=(10, 100, 1000), boards=7, repeats=3):
                 }
             )
     return {"rows": rows}
+
+
+def scale(boards=(3, 5, 7, 10, 15, 20), writes=50, deaths=20):
+    """From 3 to 20 boards: airtime of a write, share of an idle cluster, milliseconds to a write's
+    answer at the leader and to the next leader, writes a second of 200 offered. None: so many
+    boards find no leader."""
+    return {"rows": [_of_size(count, writes, deaths) for count in boards]}
+
+
+def _of_size(count, writes, deaths):
+    row = dict.fromkeys(_OF_SIZE)
+    row["boards"] = count
+    try:
+        rig = Rig(count)
+    except RuntimeError:
+        return row
+    rig.warm_up()
+    row["idle_share"] = round(_idle_share(rig, _IDLE_MS), 4)
+    row["us_per_write"] = round(_per_write_us(rig, writes))
+    row["leader_median"] = latency(writes, (count,))["rows"][0]["leader_median"]
+    after = failover(deaths, count, (0.05,))["rows"][0]
+    row["failover_median"], row["failover_p99"] = after["leader_median"], after["leader_p99"]
+    loaded = throughput((200,), 3, count)["rows"][0]
+    row["committed"], row["elections"] = loaded["committed"], loaded["elections"]
+    return row
 
 
 def _idle_share(rig, ms):
