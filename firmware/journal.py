@@ -156,6 +156,8 @@ class Journal:
             found.entries.append((term, entry_kind, bytes(payload[9:])))
         elif kind == _SNAPSHOT:
             index, term, self._total, offset = self._numbers("<IIHH", payload, at)
+            if not index:
+                raise JournalDamaged("the snapshot at %s is of nothing" % self.store.place(at))
             if offset == 0:
                 found.snapshot = Snapshot(index, term, bytearray())
             if found.snapshot is None or offset != len(found.snapshot.image):

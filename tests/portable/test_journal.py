@@ -206,3 +206,15 @@ def test_a_torn_tail_is_cut_off_and_the_journal_goes_on():
 def test_foreign_bytes_are_damage_not_an_empty_journal():
     raises(JournalDamaged, recovered_from, b"\x00" * 100)
     raises(JournalDamaged, recovered_from, b"this is somebody's diary, not a journal")
+
+
+def test_a_snapshot_of_nothing_is_damage():
+    """Nobody writes one: rewritten, it would not come back (found by raftnow parsers)."""
+    for make in BACKENDS:
+        backend = make()
+        journal = Journal(backend.open())
+        journal.recover()
+        journal.identity(3, 2, 77)
+        journal._snapshot(Snapshot(0, 3, b"x"))
+        journal.sync()
+        assert "of nothing" in str(raises(JournalDamaged, recovered, backend)), backend.name
