@@ -12,7 +12,9 @@ MODULES = sorted(p.stem for p in (ROOT / "tests" / "portable").glob("test_*.py")
 
 
 def run_portable(*modules):
-    command = [find_interpreter(), "tests/portable/run.py", *modules]
+    # The interpreter's own 2 MB are too few for whole flash chips in memory.
+    heap = ("-X", "heapsize=16M")
+    command = [find_interpreter(), *heap, "tests/portable/run.py", *modules]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
