@@ -361,6 +361,8 @@ class Raft:
             self.vote = NOBODY
             self.unsaved = True
             self.heard.forget()
+            # They say that our log is durable: it may be cut before it is written.
+            self.outbox.forget(APPEND)
         if self.role == LEADER:
             # A leader had no election timer running.
             election.reset_timer(self)

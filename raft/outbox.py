@@ -45,6 +45,14 @@ class Outbox:
         message.entries.clear()
         return message
 
+    def forget(self, kind):
+        """Messages of this kind that have not left are not to leave any more."""
+        for queue in (self._early, self._late):
+            for message in [m for m in queue if m.type == kind]:
+                queue.remove(message)
+                self._free.append(message)
+                self.waiting -= 1
+
     def drain_early(self, send):
         """Pass each early message to `send(message)`."""
         self._drain(self._early, send)

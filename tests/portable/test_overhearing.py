@@ -10,6 +10,7 @@ from raft.message import (
     GRANTED,
     LEARNER,
     NOBODY,
+    NOOP,
     PRE,
     SUCCESS,
     VOTE,
@@ -541,3 +542,21 @@ def test_nothing_new_while_a_majority_lacks_what_was_sent():
     table[1].followers[name(2)].behind = False
     table.tick(50, [1])
     assert table[1].sent_index == sent_index + 1
+
+
+def test_a_leader_that_is_deposed_does_not_say_that_it_has_written():
+    """What it appended in this very step may fall to the next leader before it is on flash."""
+    for deposed in (False, True):
+        table = led()
+        leader = table[1]
+        leader.propose(set_command(0, 1))
+        gap = told(ACK, 4, 1, leader.term, flags=0, index=1, entry_term=1, heard_epoch=1)
+        gap.heard_seq = leader.append_seq
+        leader.receive(gap, table.now_ms)
+        if deposed:
+            beat_of_3 = told(APPEND, 3, EVERYONE, leader.term + 1, seq=1, entries=[(2, NOOP, b"")])
+            beat_of_3.prev_index, beat_of_3.prev_term, beat_of_3.asked = 1, 1, 0
+            leader.receive(beat_of_3, table.now_ms)
+        table.flush(1)
+        said = [message.durable_index for message in sent(table, APPEND)]
+        assert (max(said) == 2) if not deposed else said == []
