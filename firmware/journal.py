@@ -198,6 +198,7 @@ class Journal:
     def begin_anew(self, member, incarnation, chip):
         """Put an empty journal of a new identity in the place of whatever is there; returns when
         that is durable."""
+        self.store.give_up()
         self.store.begin()
         self._sequence = 0
         self.identity(member, incarnation, chip)

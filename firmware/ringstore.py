@@ -36,6 +36,7 @@ _TAKEN = const(2)  # part of the state, or of the one that is being made
 _WORN = const(3)  # cannot be erased, or not be read
 _AHEAD_AT_BOOT = const(2)
 _ERASE = const(6)  # ioctl
+_NUMBERS_APART = const(1000)  # more than are skipped in a row by states that never were whole
 _ENOSPC = const(28)
 _EIO = const(5)
 _SPOILED = bytes(_WHOLE)  # of a header; the marks stay as they are
@@ -154,8 +155,9 @@ class RingStore(Store):
         if opened:
             self._highest = max(opened)
             self._newest = opened[self._highest][0]
-        # One that cannot be read may come back: its number must not be the highest then.
-        self._highest += self.worn
+        if self.worn:
+            # One that cannot be read may come back: its number must not be the highest then.
+            self._highest += _NUMBERS_APART
         most = max(self._erases)
         for sector in range(self.sectors):
             # The power went behind its erase: about as worn as the others.
@@ -229,13 +231,18 @@ class RingStore(Store):
     def finish(self):
         super().finish()
         self._program(self._chain[0], _WHOLE, _MARK)
-        if self._replaced >= 0:
+        if self._replaced >= 0 and self._replaced not in self._chain:
             self._mark(self._replaced, _LEFT)
         self._rewriting = False
         self._whole_length = len(self._chain)
         for sector in range(self.sectors):
             if self._uses[sector] == _TAKEN and sector not in self._chain:
                 self._use(sector, _DIRTY)
+
+    def give_up(self):
+        # Sectors that are erased before there is another state leave one with sectors missing.
+        for sector in self._chain:
+            self._use(sector, _DIRTY)
 
     def is_crowded(self):
         return len(self._chain) - self._whole_length >= (self.sectors - self.worn) // 4

@@ -94,6 +94,9 @@ class Store:
         """...which it does now, by one atomic step; returns when that is durable."""
         self._grown = 0
 
+    def give_up(self):
+        """What was there need not outlive a power cut: its room may be used."""
+
     def is_crowded(self):
         """True if a journal of the same contents, written anew, would be much shorter."""
         return self._grown > _CROWDED

@@ -8,7 +8,7 @@ import os
 from firmware.filestore import FileStore
 from firmware.ringstore import RingStore
 from tests.portable.chance import Chance
-from tests.portable.memory_flash import SECTOR, MemoryFlash
+from tests.portable.memory_flash import ERASED, SECTOR, MemoryFlash
 from tests.portable.memory_store import MemoryStore
 
 _ring = bytearray(8 * SECTOR)
@@ -23,7 +23,7 @@ class Ring:
         # One image for all: MicroPython's heap has few holes of its size.
         self.flash = MemoryFlash(8, Chance(1), _ring)
         for at in range(0, len(_ring), SECTOR):
-            _ring[at : at + SECTOR] = b"\xff" * SECTOR
+            _ring[at : at + SECTOR] = ERASED
 
     def open(self):
         """A store over what the medium holds: the board restarts."""

@@ -1,12 +1,12 @@
 """Raw NOR flash in memory, with the interface of `esp32.Partition`: it can only clear bits.
 
-A power cut is told in operations: the `cut_at`th program or erase from now on is done by half, and
-PowerCut raised; nothing works any more until `power_on`.
+A power cut is told in operations: the `cut_at`th program or erase from now on is done in part, and
+PowerCut raised; from then on nothing changes any more.
 """
 
 SECTOR = 4096
-PAGE = 256
-BURST = 64  # bytes that ESP-IDF programs at a time, never across a page
+BURST = 64  # bytes that ESP-IDF programs at a time
+ERASED = b"\xff" * SECTOR
 
 
 class PowerCut(Exception):
@@ -16,46 +16,34 @@ class PowerCut(Exception):
 class MemoryFlash:
     """`image` (a bytearray) is what the chip holds. `chance` (a tests.portable.chance.Chance) says
     which bits a cut operation has changed. `worn`: sectors whose erases fail; `unreadable`: whose
-    reads do."""
+    reads do. `log`, if it is a list, is given each operation: (address, bytes; None: an erase).
+    """
 
     def __init__(self, sectors=8, chance=None, image=None):
-        self.image = bytearray(b"\xff" * (sectors * SECTOR)) if image is None else image
+        self.image = bytearray(ERASED * sectors) if image is None else image
         self.sectors = len(self.image) // SECTOR
-        self.operations = 0  # programs (a burst each) and erases
-        self.programs = 0
+        self.operations = 0
         self.erases = 0
         self.cut_at = 0
+        self.is_off = False
         self.worn = set()
         self.unreadable = set()
+        self.log = None
         self._chance = chance
-        self._is_off = False
 
     def power_on(self):
-        self._is_off = False
+        self.is_off = False
         self.cut_at = 0
 
     def readblocks(self, sector, buffer, offset=0):
-        self._check_power()
-        begin = sector * SECTOR + offset
-        if not 0 <= begin <= len(self.image) - len(buffer):
-            raise OSError(-260, "ESP_ERR_INVALID_SIZE")
-        for touched in range(sector, (begin + len(buffer) - 1) // SECTOR + 1):
-            if touched in self.unreadable:
+        begin = self._range(sector, offset, len(buffer))
+        for touched in self.unreadable:
+            if begin < (touched + 1) * SECTOR and begin + len(buffer) > touched * SECTOR:
                 raise OSError(5)
         buffer[:] = self.image[begin : begin + len(buffer)]
 
     def writeblocks(self, sector, data, offset):
-        self._check_power()
-        begin = sector * SECTOR + offset
-        if not 0 <= begin <= len(self.image) - len(data):
-            raise OSError(-260, "ESP_ERR_INVALID_SIZE")
-        data = bytes(data)
-        done = 0
-        while done < len(data):
-            at = begin + done
-            size = min(len(data) - done, BURST, PAGE - at % PAGE)
-            self._program(at, data[done : done + size])
-            done += size
+        self._do((self._range(sector, offset, len(data)), bytes(data)))
 
     def ioctl(self, op, arg):
         if op == 4:
@@ -63,65 +51,72 @@ class MemoryFlash:
         if op == 5:
             return SECTOR
         assert op == 6
-        self._check_power()
         if arg in self.worn:
             raise OSError(5)
-        self.erases += 1
-        begin = arg * SECTOR
-        if self._is_cut():
-            self._erase_by_half(begin)
-            raise PowerCut()
-        self.image[begin : begin + SECTOR] = b"\xff" * SECTOR
+        self._do((self._range(arg, 0, SECTOR), None))
         return 0
 
-    def _program(self, at, data):
-        self.programs += 1
-        cut = self._is_cut()
-        for i in range(len(data)):
-            byte = data[i]
-            if cut:
-                byte |= self._some_bits(i, len(data))
-            self.image[at + i] &= byte
-        if cut:
+    def _range(self, sector, offset, size):
+        begin = sector * SECTOR + offset
+        if not 0 <= begin <= len(self.image) - size:
+            raise OSError(-260, "ESP_ERR_INVALID_SIZE")
+        return begin
+
+    def _do(self, operation):
+        if self.is_off:
             raise PowerCut()
-
-    def _some_bits(self, i, size):
-        """Bits of byte `i` that were not programmed when the power went."""
-        how = self._how
-        if how == 0:
-            return 0xFF  # it had just begun
-        if how == 1:
-            return 0  # it had just ended
-        if how == 2:
-            return 0 if i < self._until % size else 0xFF  # from the beginning on
-        return self._chance.below(256)
-
-    def _erase_by_half(self, begin):
-        how = self._how
-        end = begin + SECTOR
-        if how == 1:
-            self.image[begin:end] = b"\xff" * SECTOR
-        elif how == 2:
-            # Some of it is done: the chip says nothing about the order.
-            first = begin + self._until % SECTOR
-            last = first + self._chance.below(end - first + 1)
-            self.image[first:last] = b"\xff" * (last - first)
-        elif how == 3:
-            for at in range(begin, end):
-                self.image[at] |= self._chance.below(256)
-
-    def _is_cut(self):
         self.operations += 1
-        if not self.cut_at:
-            return False
-        self.cut_at -= 1
+        if operation[1] is None:
+            self.erases += 1
+        if self.log is not None:
+            self.log.append(operation)
         if self.cut_at:
-            return False
-        self._is_off = True
-        self._how = self._chance.below(4)
-        self._until = self._chance.below(SECTOR)
-        return True
+            self.cut_at -= 1
+            if not self.cut_at:
+                self.is_off = True
+                do_partly(self.image, operation, self._chance)
+                raise PowerCut()
+        do(self.image, operation)
 
-    def _check_power(self):
-        if self._is_off:
-            raise PowerCut()
+
+def do(image, operation):
+    """An operation on `image`, done to its end."""
+    at, data = operation
+    if data is None:
+        image[at : at + SECTOR] = ERASED
+    elif image[at : at + len(data)] == ERASED[: len(data)]:
+        image[at : at + len(data)] = data
+    else:
+        for i in range(len(data)):
+            image[at + i] &= data[i]
+
+
+def do_partly(image, operation, chance):
+    """An operation during which the power goes: not begun, done, up to somewhere, or any bits.
+    A chip programs a burst after the other; in which order it erases, it does not say."""
+    at, data = operation
+    how = chance.below(4)
+    if how == 0:
+        return
+    if how == 1:
+        do(image, operation)
+    elif data is None:
+        _erase_partly(image, at, how, chance)
+    else:
+        done = chance.below(len(data))
+        if how == 3:
+            done -= done % BURST
+        do(image, (at, data[:done]))
+        if how == 3:
+            for i in range(done, min(done + BURST, len(data))):
+                image[at + i] &= data[i] | chance.below(256)
+
+
+def _erase_partly(image, at, how, chance):
+    if how == 2:
+        first = at + chance.below(SECTOR)
+        last = first + chance.below(at + SECTOR - first + 1)
+        image[first:last] = ERASED[: last - first]
+    else:
+        for i in range(at, at + SECTOR):
+            image[i] |= chance.below(256)
