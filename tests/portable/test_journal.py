@@ -29,6 +29,14 @@ def written(backend):
     return backend.store.records
 
 
+def begun(backend):
+    """The journal of a board that has an identity, and nothing else."""
+    journal = Journal(backend.open())
+    journal.recover()
+    journal.identity(3, 2, 77)
+    return journal
+
+
 def recovered(backend):
     return Journal(backend.open()).recover()
 
@@ -77,9 +85,7 @@ def test_it_goes_on_where_it_was():
 def test_what_is_rewritten_takes_the_place_of_all_before():
     for make in BACKENDS:
         backend = make()
-        journal = Journal(backend.open())
-        journal.recover()
-        journal.identity(3, 2, 77)
+        journal = begun(backend)
         for term in range(1, 40):
             journal.hard_state(term, 1)
         log = Log()
@@ -97,9 +103,7 @@ def test_what_is_rewritten_takes_the_place_of_all_before():
 def test_an_empty_log_is_rewritten_without_a_snapshot():
     for make in BACKENDS:
         backend = make()
-        journal = Journal(backend.open())
-        journal.recover()
-        journal.identity(3, 2, 77)
+        journal = begun(backend)
         log = Log()
         log.append((1, NOOP, b""))
         journal.rewrite(1, 2, Snapshot(0, 0, b""), log)
@@ -160,9 +164,7 @@ def test_a_journal_that_grows_without_a_snapshot_says_so():
     """Elections alone must not fill it."""
     for make in BACKENDS:
         backend = make()
-        journal = Journal(backend.open())
-        journal.recover()
-        journal.identity(3, 2, 77)
+        journal = begun(backend)
         for term in range(1, 4000):
             journal.hard_state(term, 1)
             journal.sync()
@@ -212,9 +214,7 @@ def test_a_snapshot_of_nothing_is_damage():
     """Nobody writes one: rewritten, it would not come back (found by raftnow parsers)."""
     for make in BACKENDS:
         backend = make()
-        journal = Journal(backend.open())
-        journal.recover()
-        journal.identity(3, 2, 77)
+        journal = begun(backend)
         journal._snapshot(Snapshot(0, 3, b"x"))
         journal.sync()
         assert "of nothing" in str(raises(JournalDamaged, recovered, backend)), backend.name

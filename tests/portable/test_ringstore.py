@@ -24,6 +24,14 @@ def opened(chip):
     return journal, journal.recover()
 
 
+def begun():
+    """A chip, and the journal on it of a board that has an identity, and nothing else."""
+    chip = flash()
+    journal, _ = opened(chip)
+    journal.identity(3, 2, 77)
+    return chip, journal
+
+
 def fill(journal, terms):
     for term in terms:
         journal.hard_state(term, 1)
@@ -132,9 +140,7 @@ def test_a_bit_that_flips_makes_no_mark_and_unmakes_none():
 
 
 def test_a_sector_that_has_vanished_is_damage_not_an_older_state():
-    chip = flash()
-    journal, _ = opened(chip)
-    journal.identity(3, 2, 77)
+    chip, journal = begun()
     fill(journal, range(1, 400))
     journal.rewrite(400, 1, NO_SNAPSHOT, Log())
     fill(journal, range(401, 700))
@@ -174,9 +180,7 @@ def test_a_state_of_one_sector_whose_header_is_bad_is_not_an_empty_journal():
 
 
 def test_sectors_wear_alike_and_are_counted():
-    chip = flash()
-    journal, _ = opened(chip)
-    journal.identity(3, 2, 77)
+    chip, journal = begun()
     for term in range(1, 5000):
         journal.hard_state(term, 1)
         if term % 150 == 0:
@@ -195,9 +199,7 @@ def test_sectors_wear_alike_and_are_counted():
 
 
 def test_without_quiet_moments_a_write_waits_and_the_leader_is_told():
-    chip = flash()
-    journal, _ = opened(chip)
-    journal.identity(3, 2, 77)
+    chip, journal = begun()
     waits = 0
     for term in range(1, 2000):
         rests = journal.store.needs_rest()
@@ -366,9 +368,7 @@ def test_a_page_that_has_vanished_is_no_torn_tail():
 
 def test_marks_that_a_cut_has_left_out_are_completed():
     """Whole and left: or a sector that vanishes later would not be missed."""
-    chip = flash()
-    journal, _ = opened(chip)
-    journal.identity(3, 2, 77)
+    chip, journal = begun()
     fill(journal, range(1, 10))
     older = journal.store._newest
     journal.rewrite(10, 1, NO_SNAPSHOT, Log())
@@ -384,9 +384,7 @@ def test_marks_that_a_cut_has_left_out_are_completed():
 
 def test_a_state_that_was_not_whole_goes_newest_sector_first():
     """So that a cut meanwhile leaves no sectors that go on from nothing."""
-    chip = flash()
-    journal, _ = opened(chip)
-    journal.identity(3, 2, 77)
+    chip, journal = begun()
     fill(journal, range(1, 10))
     journal.store.finish = lambda: None  # the power goes before it is whole
     log = Log()
