@@ -7,7 +7,7 @@ promise anything that it could not write.
 
 from firmware.journal import JournalDamaged
 from firmware.meter import Meter
-from raft import membership
+from raft import membership, overhearing
 from raft.auth import KeyRing, cluster_hash
 from raft.birth import Birth
 from raft.core import NotLeader, Raft
@@ -57,7 +57,6 @@ from raft.message import (
     const,
     identity,
 )
-from raft.overhearing import OVERHEARD
 from raft.proposals import Proposals
 from raft.reads import Reads
 from raft.wire import FRAME_MAX, FREE_IN_STATUS, Codec, WireError
@@ -352,7 +351,8 @@ class Driver:
     def _overhear(self, message, now_ms):
         """A frame for somebody else; True if it has changed anything here."""
         raft = self.raft
-        if message.type not in OVERHEARD or message.src >= FIRST_PC or not self.birth.takes_part():
+        is_of_use = message.type in overhearing.HANDLERS and message.src < FIRST_PC
+        if not is_of_use or not self.birth.takes_part():
             return False
         commit_index = raft.commit_index
         raft.receive(message, now_ms)

@@ -185,12 +185,8 @@ class Raft:
                 self.stranger = message.src
             return True
         if message.dst not in (self.me, EVERYONE):
-            if not self.settings.overhears:
-                pass
-            elif message.type == ACK:
-                overhearing.on_ack(self, message)
-            elif message.type == VOTE:
-                overhearing.on_vote(self, message)
+            if self.settings.overhears and message.type in overhearing.HANDLERS:
+                overhearing.HANDLERS[message.type](self, message)
             return True
         if message.type == VOTE_REQUEST and election.is_bound(self, message.flags):
             # Not even its term counts: else a board that hears no leader would depose the one that
@@ -417,6 +413,20 @@ class Raft:
 
     def majority(self):
         return self.configuration.majority
+
+    def commit_by(self, matched, limit):
+        """Commit what a majority holds durably, up to `limit`; `matched`: an index for each voter,
+        up to which it does. True if something new is.
+
+        Only an entry of the current term is committed by counting (§5.3, §5.4.2): an older one
+        could still be replaced, Figure 8; it is committed with the next one that is.
+        """
+        matched.sort()
+        index = min(limit, matched[len(matched) - self.majority()])
+        if index <= self.commit_index or self.log.term_at(index) != self.term:
+            return False
+        self.commit_index = index
+        return True
 
 
 # What only a member may say.

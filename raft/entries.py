@@ -11,7 +11,7 @@ from struct import pack_into
 
 from raft.membership import is_configuration
 from raft.message import CONFIGURATION, COUNTER_LIMIT, KIND_MAX, NOOP, SESSION_COMMAND, const
-from raft.sessions import HEAD_SIZE, KEY_SIZE
+from raft.sessions import HEAD_SIZE, KEY_SIZE, u32
 
 _OTHER_TERM = const(0x80)
 _NEXT = const(0x40)
@@ -39,7 +39,7 @@ def _is_next(entry, before):
         len(data) >= HEAD_SIZE
         and len(past) >= HEAD_SIZE
         and data[:4] == past[:4]
-        and _u32(data, 4) == _u32(past, 4) + 1
+        and u32(data, 4) == u32(past, 4) + 1
     )
 
 
@@ -88,7 +88,7 @@ def read(frame, at, end, term, entries):
         if head & _OTHER_TERM:
             if at + 4 > end:
                 return "body"
-            term = _u32(frame, at) if frame[at + 3] < 0x40 else COUNTER_LIMIT
+            term = u32(frame, at) if frame[at + 3] < 0x40 else COUNTER_LIMIT
             if term == COUNTER_LIMIT:
                 return "field"
             at += 4
@@ -100,10 +100,10 @@ def read(frame, at, end, term, entries):
             past = before[2]
             if kind != SESSION_COMMAND or before[1] != kind or len(past) < HEAD_SIZE or not size:
                 return "body"
-            if past[7] >= 0x40 or _u32(past, 4) + 1 == COUNTER_LIMIT:
+            if past[7] >= 0x40 or u32(past, 4) + 1 == COUNTER_LIMIT:
                 return "field"
             key = bytearray(past[:KEY_SIZE])
-            pack_into("<I", key, 4, _u32(past, 4) + 1)
+            pack_into("<I", key, 4, u32(past, 4) + 1)
             data = bytes(key) + data
         if kind > KIND_MAX or kind == CONFIGURATION and not is_configuration(data):
             return "body"
@@ -111,7 +111,3 @@ def read(frame, at, end, term, entries):
         entries.append(before)
         at += size
     return None
-
-
-def _u32(data, at):
-    return data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24

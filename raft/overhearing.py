@@ -8,8 +8,6 @@ holds it durably knows that it is committed, without another frame.
 
 from raft.message import ACK, FOLLOWER, GRANTED, NOBODY, PRE, PROMISED, SUCCESS, VOTE, const
 
-OVERHEARD = (ACK, VOTE)  # what is of use to others than its addressee
-
 _GUARD_SLOTS = const(6)  # after the last ack that was asked for, to have heard and handled it
 
 
@@ -197,8 +195,8 @@ def on_ack(raft, message):
 
 
 def advance_commit(raft):
-    """Commit what a majority of the voters holds durably, as far as our log is the leader's and of
-    its term (§5.4.2); the proof is in docs/protocol.md, overhearing.
+    """Commit what a majority of the voters holds durably, as far as our log is the leader's; the
+    proof is in docs/protocol.md, overhearing.
 
     Ours counts after our own write, the leader's as far as it says, the others' by their acks of
     this term; learners never. The voters are those of the newest configuration in the equal part.
@@ -217,10 +215,7 @@ def advance_commit(raft):
             matched.append(heard.leader_durable)
         else:
             matched.append(heard.acks.get(who, 0))
-    matched.sort()
-    index = min(limit, matched[len(matched) - raft.majority()])
-    if index > raft.commit_index and raft.log.term_at(index) == raft.term:
-        raft.commit_index = index
+    raft.commit_by(matched, limit)
 
 
 def on_vote(raft, message):
@@ -231,6 +226,9 @@ def on_vote(raft, message):
     votes = raft.heard.votes.setdefault(message.dst_incarnation << 8 | message.dst, [])
     if message.sender not in votes:
         votes.append(message.sender)
+
+
+HANDLERS = {ACK: on_ack, VOTE: on_vote}  # what is of use to others than its addressee
 
 
 def likely_leader(raft):

@@ -41,6 +41,7 @@ from raft.sessions import (
     WINDOW,
     client_name,
     head,
+    u32,
 )
 from raft.wire import COMMAND_MAX, FREE_IN_BATCH
 
@@ -95,7 +96,7 @@ class _Commands:
         self._sessions.clear()
 
     def note(self, data):
-        session, sequence = _u32(data, 0), _u32(data, 4)
+        session, sequence = u32(data, 0), u32(data, 4)
         noted = self._find(session)
         if noted is None:
             if len(self._sessions) == SESSIONS_MAX:
@@ -111,8 +112,8 @@ class _Commands:
             noted[1] = noted[2].pop(0)
 
     def holds(self, data):
-        noted = self._find(_u32(data, 0))
-        sequence = _u32(data, 4)
+        noted = self._find(u32(data, 0))
+        sequence = u32(data, 4)
         return noted is not None and (sequence <= noted[1] or sequence in noted[2])
 
     def _find(self, session):
@@ -228,8 +229,6 @@ class Proposals:
         if message.index:
             # In its log, or applied there already: here it is to be applied, too.
             self._note_appended(proposal, message.index, message.entry_term)
-            if message.code == ACCEPTED:
-                self._tell(proposal)
         elif message.code >= REJECTED:
             self._refuse_or_wait(proposal, message.code)
 
@@ -249,6 +248,7 @@ class Proposals:
         """Do what is due at `raft.now_ms`."""
         raft = self.raft
         self._look_for_appended()
+        leader = likely_leader(raft)
         due = []
         for proposal in self._proposals:
             if proposal.state == _DONE:
@@ -257,8 +257,7 @@ class Proposals:
                 continue
             if raft.now_ms >= proposal.deadline_ms:
                 self._finish(proposal, UNKNOWN if proposal.times else NO_LEADER)
-            elif likely_leader(raft) != NOBODY:
-                leader = likely_leader(raft)
+            elif leader != NOBODY:
                 leads_anew = (leader, raft.term) != (proposal.leader, proposal.leader_term)
                 if leads_anew or raft.now_ms >= proposal.due_ms:
                     due.append(proposal)
@@ -316,7 +315,7 @@ class Proposals:
         if proposal.own or proposal.kind != SESSION_COMMAND:
             return True
         data = proposal.data
-        return self.raft.sessions.outcome(_u32(data, 0), _u32(data, 4))[0] != NO_SESSION
+        return self.raft.sessions.outcome(u32(data, 0), u32(data, 4))[0] != NO_SESSION
 
     def _forget_one(self):
         for proposal in self._proposals:
@@ -338,7 +337,7 @@ class Proposals:
             return True
         if self._lacks_key(proposal):
             return False
-        code, index = self.raft.sessions.outcome(_u32(data, 0), _u32(data, 4))
+        code, index = self.raft.sessions.outcome(u32(data, 0), u32(data, 4))
         if code in (0, NO_SESSION):
             return False
         self._outcome(proposal, code, index, self.raft.log.term_at(index) or 0)
@@ -433,7 +432,7 @@ class Proposals:
         oldest = self._sequence + 1
         for other in self._proposals:
             if other.sequence and other.state != _DONE:
-                if _u32(other.data, 0) == self._session:
+                if u32(other.data, 0) == self._session:
                     oldest = min(oldest, other.sequence)
         if self._sequence + 1 - oldest >= WINDOW:
             return False
@@ -468,7 +467,7 @@ class Proposals:
         if kind == OPEN_SESSION:
             known = raft.sessions.of_client(data)
             return (COMMITTED, known) if known else self._append(kind, data, key)
-        number, sequence = _u32(data, 0), _u32(data, 4)
+        number, sequence = u32(data, 0), u32(data, 4)
         code, index = raft.sessions.outcome(number, sequence)
         if code == NO_SESSION and number > raft.applied_index:
             return 0, 0  # its session may be opened by an entry that is not applied yet
@@ -528,7 +527,7 @@ class Proposals:
             self._finish(proposal, code)
             return
         # Our session made room for others: the same command, in a new one.
-        self._closed = max(self._closed, _u32(proposal.data, 0))
+        self._closed = max(self._closed, u32(proposal.data, 0))
         if self._session <= self._closed:
             self._session = 0
         proposal.data = proposal.data[HEAD_SIZE:]
@@ -568,7 +567,3 @@ class Proposals:
         outcome.index = index
         outcome.entry_term = term
         outcome.leader = self.raft.leader
-
-
-def _u32(data, at):
-    return data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24

@@ -201,9 +201,8 @@ def _note_overheard(raft, message):
         return
     if message.index > raft.log.last_index:
         return
-    for place, who in enumerate(raft.configuration.identities):
-        if message.overheard >> place & 1 and who in raft.followers:
-            follower = raft.followers[who]
+    for place, follower in turns.places(raft):
+        if message.overheard >> place & 1:
             follower.match_index = max(follower.match_index, message.index)
     advance_commit(raft)
 
@@ -241,12 +240,10 @@ def _serve_others_too(raft, message, follower, prev_index):
     else for everyone, and those answer."""
     asked = 0
     count = 0
-    for place, who in enumerate(raft.configuration.identities):
-        other = raft.followers.get(who)
-        if other is None:
-            continue
+    for place, other in turns.places(raft):
         lacks = other.behind and other.snapshot is None and other.match_index >= prev_index
-        if other is follower or lacks and raft.lately_heard(who):
+        lacks = lacks and raft.lately_heard(raft.configuration.identities[place])
+        if other is follower or lacks:
             count += 1
             asked |= 1 << place
             other.repair_index = prev_index
@@ -258,16 +255,12 @@ def _serve_others_too(raft, message, follower, prev_index):
 
 
 def advance_commit(raft):
-    """Leader: an index is committed when a majority holds it durably, and its entry is of the
-    current term (§5.3, §5.4.2): an older one could still be replaced, Figure 8."""
+    """Leader: count what is durable here, and what followers have acknowledged."""
     matched = []
     for who in raft.configuration.voters:
         mine = who == raft.identity
         matched.append(raft.durable_index if mine else raft.followers[who].match_index)
-    matched.sort()
-    index = matched[len(matched) - raft.majority()]
-    if index > raft.commit_index and raft.log.term_at(index) == raft.term:
-        raft.commit_index = index
+    if raft.commit_by(matched, raft.log.last_index):
         if not raft.settings.broadcast:
             _tell_who_waits(raft)
         elif not raft.settings.overhears:

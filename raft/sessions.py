@@ -52,6 +52,12 @@ def head(session, sequence, waiting):
     return bytes(data)
 
 
+def u32(data, at):
+    """The little-endian number at `at`: session at 0, sequence at 4 of a command. By hand, so that
+    no tuple is made of it."""
+    return data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24
+
+
 class _Session:
     def __init__(self, number, client):
         self.id = number

@@ -40,44 +40,44 @@ def majority_follows(raft):
 def whom_to_ask(raft, last_index, is_new):
     """Bits, by place in the configuration, for an AppendEntries up to `last_index`; `is_new`: with
     entries that were not sent before."""
-    places = _places(raft)
+    members = places(raft)
     if not raft.settings.overhears:
-        return _all(raft, places)
+        return _all(raft, members)
     turns = raft.turns
     asked = 0
     if raft.now_ms >= turns.beat_at_ms:
         turns.beat_at_ms = raft.now_ms + raft.settings.heartbeat_ms
         turns.beat += 1
-        for place, follower in places:
+        for place, follower in members:
             if (place - turns.beat) % _BEATS == 0 or _owes(raft, follower):
                 asked |= _ask(raft, place, follower)
         if _too_few_heard(raft):
-            return _all(raft, places)
+            return _all(raft, members)
     if is_new or not is_confirmed(raft, turns.confirm_seq):
-        asked = _fill_up(raft, places, asked)
+        asked = _fill_up(raft, members, asked)
     if raft.transfer_to != NOBODY:
         target = raft.followers[raft.transfer_to]
         asked |= _ask(raft, raft.configuration.place(raft.transfer_to), target)
     if not is_new and raft.commit_index < last_index:
         # They were sent once, and a majority's acks did not come.
-        for place, follower in places:
+        for place, follower in members:
             if follower.match_index < last_index:
                 asked |= _ask(raft, place, follower)
     return asked
 
 
-def _places(raft):
+def places(raft):
     """[(place, Follower)] of all that can be asked."""
-    places = []
+    found = []
     for place, who in enumerate(raft.configuration.identities):
         if who in raft.followers:
-            places.append((place, raft.followers[who]))
-    return places
+            found.append((place, raft.followers[who]))
+    return found
 
 
-def _all(raft, places):
+def _all(raft, members):
     asked = 0
-    for place, follower in places:
+    for place, follower in members:
         asked |= _ask(raft, place, follower)
     return asked
 
@@ -108,7 +108,7 @@ def count(raft, is_good):
     return good
 
 
-def _fill_up(raft, places, asked):
+def _fill_up(raft, members, asked):
     """Ask voters in turn until, with those that are `asked` and answer, they are a majority; all,
     if there are not so many that answered when they were asked last."""
     turns = raft.turns
@@ -116,7 +116,7 @@ def _fill_up(raft, places, asked):
     missing = raft.majority() - (raft.identity in voters)
     size = len(raft.configuration.members)
     able = []
-    for place, follower in places:
+    for place, follower in members:
         if raft.configuration.identities[place] not in voters or _owes(raft, follower):
             continue
         if asked & 1 << place:
@@ -124,7 +124,7 @@ def _fill_up(raft, places, asked):
         else:
             able.append(((place - turns.next_place) % size, place, follower))
     if missing > len(able):
-        return _all(raft, places)
+        return _all(raft, members)
     able.sort(key=lambda one: one[0])
     for _, place, follower in able[: max(missing, 0)]:
         asked |= _ask(raft, place, follower)

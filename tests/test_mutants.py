@@ -11,18 +11,18 @@ HEAD = """== %s
 source: here
 killers: %s
 """
-COUNTED = """raft/replication.py
--    if index > raft.commit_index and raft.log.term_at(index) == raft.term:
-+    if index > raft.commit_index:
+COUNTED = """raft/core.py
+-        if index <= self.commit_index or self.log.term_at(index) != self.term:
++        if index <= self.commit_index:
 """
-NEUTRAL = """raft/replication.py
-     matched.sort()
-+    matched.sort()
-"""
-ENDLESS = """raft/replication.py
-     matched.sort()
-+    while matched:
+NEUTRAL = """raft/core.py
+         matched.sort()
 +        matched.sort()
+"""
+ENDLESS = """raft/core.py
+         matched.sort()
++        while matched:
++            matched.sort()
 """
 
 

@@ -3,6 +3,7 @@
 Runs on CPython and on MicroPython.
 """
 
+from raft import overhearing
 from raft.auth import KeyRing
 from raft.core import Raft
 from raft.intlist import IntList
@@ -20,7 +21,6 @@ from raft.message import (
     Message,
     identity,
 )
-from raft.overhearing import OVERHEARD
 from raft.proposals import Proposals
 from raft.reads import Reads
 from raft.settings import Settings
@@ -134,7 +134,7 @@ class Table:
         for dst in self.voters:
             if dst == src or (src, dst) in self.cut:
                 continue
-            overhears = self.settings.overhears and message.type in OVERHEARD
+            overhears = self.settings.overhears and message.type in overhearing.HANDLERS
             if message.dst in (dst, EVERYONE) or overhears:
                 self.frames.append((src, dst, frame))
 
